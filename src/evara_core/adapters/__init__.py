@@ -1,0 +1,1 @@
+"""Thin wiring into web frameworks and workers."""

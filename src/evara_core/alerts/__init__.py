@@ -1,0 +1,1 @@
+"""Decide what an alert becomes. Pure: no clock, no input, no output."""

@@ -1,0 +1,392 @@
+"""Every error that evara_core raises on purpose.
+
+EvaraError
+├── InvalidInputError           the caller sent something unusable
+│   ├── InvalidJsonError          problem
+│   ├── InvalidParameterError     parameter, problem, allowed
+│   ├── InvalidCursorError        why a page cursor is refused
+│   ├── InvalidExpressionError    text, position, expected
+│   ├── InvalidRuleError          rule_id, problem
+│   ├── InvalidMappingError       problem
+│   └── InvalidExportError        line, problem
+├── UnauthenticatedError        we do not know the caller: reason
+├── DeniedError                 we know the caller, and no: permission, reason
+├── NotFoundError               also what a tenant gets for another's record: what
+├── ConflictError               the record changed meanwhile, or is there already
+├── LimitExceededError          too many: limit, retry_after_s
+├── UpstreamError               something we depend on failed; trying again may help
+│   ├── UpstreamTimeoutError      whether it took effect is unknown
+│   ├── UpstreamRefusedError      trying again will not help
+│   │   ├── AccessDeniedError       the key does not open this channel
+│   │   ├── ChannelNotFoundError    there is no such channel
+│   │   └── QuotaExceededError      the account's yearly quota is used up
+│   ├── UpstreamGarbageError      an answer that is not of the protocol
+│   ├── UpstreamOpenError         not tried: it failed too often just now
+│   └── RateLimitedError          retry_after_s
+├── StorageUnavailableError     the database is away: retry_after_s
+├── SlowConsumerError           a subscriber was let go
+├── ClosedError                 used after it was closed
+├── ConfigurationError          said at start, never later
+└── MissingExtraError           also an ImportError: extra
+
+`code` is part of the public contract: it never changes once released. The HTTP status
+and the wording for people live in `evara_core.api.catalogue`.
+
+Facts go to `super().__init__`, so that an error survives pickling into a worker.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AccessDeniedError",
+    "ChannelNotFoundError",
+    "ClosedError",
+    "ConfigurationError",
+    "ConflictError",
+    "DeniedError",
+    "EvaraError",
+    "InvalidCursorError",
+    "InvalidExportError",
+    "InvalidExpressionError",
+    "InvalidInputError",
+    "InvalidJsonError",
+    "InvalidMappingError",
+    "InvalidParameterError",
+    "InvalidRuleError",
+    "LimitExceededError",
+    "MissingExtraError",
+    "NotFoundError",
+    "QuotaExceededError",
+    "RateLimitedError",
+    "SlowConsumerError",
+    "StorageUnavailableError",
+    "UnauthenticatedError",
+    "UpstreamError",
+    "UpstreamGarbageError",
+    "UpstreamOpenError",
+    "UpstreamRefusedError",
+    "UpstreamTimeoutError",
+]
+
+
+class EvaraError(Exception):
+    """The base of them all. Never raised itself."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    retryable: ClassVar[bool] = False
+
+
+class InvalidInputError(EvaraError):
+    """What the caller sent cannot be used."""
+
+    code = "VALIDATION_ERROR"
+
+
+class InvalidJsonError(InvalidInputError):
+    """A text is not JSON."""
+
+    code = "INVALID_JSON"
+
+
+class InvalidParameterError(InvalidInputError):
+    """A query parameter cannot be used.
+
+    Attributes:
+        parameter: Its name, as it was sent.
+        problem: What is wrong with it.
+        allowed: What it may be; empty when that cannot be listed.
+    """
+
+    code = "INVALID_PARAMETER"
+
+    def __init__(self, parameter: str, problem: str, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(parameter, problem, allowed)
+        self.parameter = parameter
+        self.problem = problem
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        allowed = f" (allowed: {', '.join(self.allowed)})" if self.allowed else ""
+        return f"{self.parameter}: {self.problem}{allowed}"
+
+
+class InvalidCursorError(InvalidInputError):
+    """A page cursor is damaged, forged, or belongs to another query."""
+
+    code = "INVALID_CURSOR"
+
+
+class InvalidExpressionError(InvalidInputError):
+    """An expression does not parse, or uses a name that does not exist.
+
+    Attributes:
+        text: The expression as it was sent.
+        position: Where it stopped making sense, counted in characters from 0.
+        expected: What could have stood there.
+    """
+
+    code = "INVALID_EXPRESSION"
+
+    def __init__(self, text: str, position: int, expected: str) -> None:
+        super().__init__(text, position, expected)
+        self.text = text
+        self.position = position
+        self.expected = expected
+
+    def __str__(self) -> str:
+        shown = self.text if len(self.text) <= 200 else self.text[:200] + "…"  # noqa: PLR2004 - a line or two
+        return f"expected {self.expected} at character {self.position} of {shown!r}"
+
+
+class InvalidRuleError(InvalidInputError):
+    """An alert rule makes no sense.
+
+    Attributes:
+        rule_id: Which one.
+        problem: What is wrong with it.
+    """
+
+    code = "INVALID_RULE"
+
+    def __init__(self, rule_id: str, problem: str) -> None:
+        super().__init__(rule_id, problem)
+        self.rule_id = rule_id
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"rule {self.rule_id!r}: {self.problem}"
+
+
+class InvalidMappingError(InvalidInputError):
+    """A mapping from channel fields to metrics makes no sense."""
+
+    code = "INVALID_MAPPING"
+
+
+class InvalidExportError(InvalidInputError):
+    """A CSV file is not a ThingSpeak export that can be read.
+
+    Attributes:
+        line: Where, counted from 1; 0 when it is the whole file.
+        problem: What is wrong there, and what to do about it.
+    """
+
+    code = "INVALID_EXPORT"
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(line, problem)
+        self.line = line
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.problem}" if self.line else self.problem
+
+
+class UnauthenticatedError(EvaraError):
+    """We do not know the caller.
+
+    Attributes:
+        reason: A code for the log. It is never shown to the caller.
+    """
+
+    code = "UNAUTHENTICATED"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class DeniedError(EvaraError):
+    """The caller is known, and may not do this.
+
+    Attributes:
+        permission: The permission that is missing.
+        reason: A code for the log.
+    """
+
+    code = "FORBIDDEN"
+
+    def __init__(self, permission: str, reason: str = "not_granted") -> None:
+        super().__init__(permission, reason)
+        self.permission = permission
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"missing permission: {self.permission}"
+
+
+class NotFoundError(EvaraError):
+    """There is no such record in the caller's scope.
+
+    Attributes:
+        what: The kind of record, such as `node`.
+    """
+
+    code = "NOT_FOUND"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"no such {self.what}"
+
+
+class ConflictError(EvaraError):
+    """The record changed meanwhile, or is there already."""
+
+    code = "CONFLICT"
+
+
+class LimitExceededError(EvaraError):
+    """Too many requests.
+
+    Attributes:
+        limit: Which limit was met.
+        retry_after_s: Seconds until it makes sense to try again.
+    """
+
+    code = "RATE_LIMITED"
+    retryable = True
+
+    def __init__(self, limit: str, retry_after_s: float) -> None:
+        super().__init__(limit, retry_after_s)
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"limit {self.limit!r} reached: retry in {self.retry_after_s:g} s"
+
+
+class UpstreamError(EvaraError):
+    """Something that we depend on failed."""
+
+    code = "UPSTREAM_FAILED"
+    retryable = True
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """No answer came in time. Whether the request took effect is unknown."""
+
+    code = "UPSTREAM_TIMEOUT"
+
+
+class UpstreamRefusedError(UpstreamError):
+    """It understood the request and said no."""
+
+    code = "UPSTREAM_REFUSED"
+    retryable = False
+
+
+class AccessDeniedError(UpstreamRefusedError):
+    """The channel is private, and the key that was sent does not open it."""
+
+    code = "UPSTREAM_ACCESS_DENIED"
+
+
+class ChannelNotFoundError(UpstreamRefusedError):
+    """There is no such channel."""
+
+    code = "UPSTREAM_CHANNEL_NOT_FOUND"
+
+
+class QuotaExceededError(UpstreamRefusedError):
+    """The account has used up its messages for the year."""
+
+    code = "UPSTREAM_QUOTA_EXCEEDED"
+
+
+class UpstreamGarbageError(UpstreamError):
+    """The answer is not of the protocol: HTML, cut JSON, wrong types, too large."""
+
+    code = "UPSTREAM_GARBAGE"
+
+
+class UpstreamOpenError(UpstreamError):
+    """Not tried: it failed too often just now.
+
+    Attributes:
+        retry_after_s: Seconds until it is tried again.
+    """
+
+    code = "UPSTREAM_OPEN"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"not tried: it failed too often; retry in {self.retry_after_s:g} s"
+
+
+class RateLimitedError(UpstreamError):
+    """Upstream asks us to slow down.
+
+    Attributes:
+        retry_after_s: Seconds to wait before the next attempt.
+    """
+
+    code = "UPSTREAM_RATE_LIMITED"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"rate limited: retry in {self.retry_after_s:g} s"
+
+
+class StorageUnavailableError(EvaraError):
+    """The database did not answer, or is busy. Nothing was stored.
+
+    Attributes:
+        retry_after_s: Seconds until it makes sense to try again.
+    """
+
+    code = "SERVICE_UNAVAILABLE"
+    retryable = True
+
+    def __init__(self, problem: str, retry_after_s: float = 5.0) -> None:
+        super().__init__(problem, retry_after_s)
+        self.problem = problem
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.problem
+
+
+class SlowConsumerError(EvaraError):
+    """A subscriber did not keep up and was let go. It may resume."""
+
+    code = "SLOW_CONSUMER"
+
+
+class ClosedError(EvaraError):
+    """It was used after it was closed."""
+
+    code = "CLOSED"
+
+
+class ConfigurationError(EvaraError):
+    """The set-up cannot work. Said at start, never later."""
+
+    code = "CONFIGURATION_ERROR"
+
+
+class MissingExtraError(EvaraError, ImportError):
+    """An optional dependency is not installed.
+
+    Attributes:
+        extra: The extra that brings it.
+    """
+
+    code = "MISSING_EXTRA"
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(extra)
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"needs the {self.extra!r} extra: pip install 'evara-core[{self.extra}]'"

@@ -1,0 +1,1 @@
+"""The moving parts: poll, ingest, sweep, relay."""

@@ -1,0 +1,121 @@
+"""What the monitor needs of the world around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evara_core.alerts.episodes import AlertState, Transition
+    from evara_core.realtime.ports import Message
+    from evara_core.telemetry.mapping import ChannelMapping
+    from evara_core.telemetry.models import Node, Reading, SetAside
+    from evara_core.telemetry.state import NodeState
+    from evara_core.thingspeak.models import Entry, Position
+
+__all__ = [
+    "IngestReport",
+    "IngestStore",
+    "NodeUpdate",
+    "OutboxStore",
+    "Source",
+    "Watched",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A node that the monitor looks after, and where it stands."""
+
+    node: Node
+    mapping: ChannelMapping
+    read_key: str | None = field(default=None, repr=False)
+    position: Position | None = None
+    """None: never read."""
+
+    state: NodeState
+    alerts: tuple[AlertState, ...] = ()
+
+
+class Source(Protocol):
+    """Where entries come from."""
+
+    async def entries_since(
+        self, channel_id: int, position: Position | None, *, read_key: str | None
+    ) -> Sequence[Entry]:
+        """Return what came after *position*, oldest first, at most some thousands at a time.
+
+        Raises:
+            UpstreamError: It cannot be had now.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeUpdate:
+    """All that one look at one node changes. Stored whole or not at all."""
+
+    node: Node
+    readings: tuple[Reading, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    position: Position | None = None
+    """None: as it was."""
+
+    before: NodeState
+    """What the store holds; the counters move by the difference to `state`."""
+
+    state: NodeState
+    alerts: tuple[AlertState, ...] = ()
+    """Only those that changed. `normal` ones are removed from the store."""
+
+    transitions: tuple[Transition, ...] = ()
+    messages: tuple[Message, ...] = ()
+    """For the outbox."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestReport:
+    """What became of a batch."""
+
+    stored: int
+    """Readings that were not there yet."""
+
+    duplicates: int
+    set_aside: int
+
+
+class IngestStore(Protocol):
+    """Where all that a look at the nodes yields is stored, in one transaction."""
+
+    async def watched(self) -> Sequence[Watched]:
+        """Return every node that has a channel, with its position, state and alert states."""
+        ...
+
+    async def ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
+        """Store *updates* in one transaction.
+
+        That is: readings, set-aside rows, positions, node states, counters, alert states,
+        episodes and outbox.
+
+        Raises:
+            StorageUnavailableError: Nothing was stored; try again.
+        """
+        ...
+
+
+class OutboxStore(Protocol):
+    """What others must hear, stored with what made it true."""
+
+    async def unpublished(self, *, limit: int) -> Sequence[Message]:
+        """Return the oldest messages that are not yet marked as published, in order."""
+        ...
+
+    async def mark_published(self, message_ids: Sequence[str]) -> None:
+        """Remember that these went out. Unknown ids are no error."""
+        ...
+
+    async def prune(self, *, keep: int) -> int:
+        """Delete published messages but the newest *keep*; return how many went."""
+        ...

@@ -1,0 +1,1 @@
+"""What a caller asks of a list, apart from how it is answered."""

@@ -1,0 +1,1 @@
+"""The reference schema and everything that knows SQLAlchemy."""

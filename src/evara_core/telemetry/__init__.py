@@ -1,0 +1,1 @@
+"""From what a device sent to readings that people can trust. Pure."""

@@ -1,0 +1,1 @@
+"""Clocks, tokens and suites to test with: ours, and yours."""

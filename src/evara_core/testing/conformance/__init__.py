@@ -1,0 +1,1 @@
+"""One suite per port. Subclass it, and provide its fixtures."""

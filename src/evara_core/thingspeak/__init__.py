@@ -1,0 +1,1 @@
+"""ThingSpeak channels: reading, writing, and a simulator to test with."""
