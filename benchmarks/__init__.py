@@ -1,0 +1,1 @@
+"""What evara_core promises about speed, measured."""
