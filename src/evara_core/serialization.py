@@ -1,7 +1,7 @@
 """JSON in and out: the one place that knows orjson.
 
-One rule for what JSON cannot say, the same in every answer and every message: moments
-are UTC with a trailing `Z`, NaN and the infinities are null, Decimal is text.
+One rule for what JSON cannot say, the same in every answer and every message: UTC is
+a trailing `Z`, NaN and the infinities are null, Decimal is text, a set is a sorted list.
 """
 
 from __future__ import annotations
