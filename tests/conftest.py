@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
+import psycopg
+import pytest
+import redis
+
+from evara_core.errors import ConfigurationError
 from evara_core.testing.clock import ManualClock
+from evara_core.testing.servers import find_postgres, find_redis, start_postgres, start_redis
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from evara_core.testing.processes import LocalServer, Program
+
+POSTGRES_URL = "EVARA_TEST_POSTGRES_URL"
+"""Names a database whose user may create others. Each test gets one of its own."""
+
+REDIS_URL = "EVARA_TEST_REDIS_URL"
+"""Names a database that belongs to the tests: each of them empties it."""
+
+
+@dataclass(frozen=True)
+class GivenServer:
+    """A server that runs elsewhere."""
+
+    url: str
+
+
+def pytest_report_header() -> list[str]:
+    return [
+        f"postgres: {_source(POSTGRES_URL, find_postgres)}",
+        f"redis: {_source(REDIS_URL, find_redis)}",
+    ]
 
 
 @pytest.fixture
@@ -15,3 +50,55 @@ def anyio_backend() -> str:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[LocalServer | GivenServer]:
+    """One PostgreSQL for all tests of this process, started when the first one asks.
+
+    A test that stops or crashes a server starts one of its own: `start_postgres`.
+    """
+    yield from _server(POSTGRES_URL, start_postgres)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[LocalServer | GivenServer]:
+    """One Redis for all tests of this process, started when the first one asks."""
+    yield from _server(REDIS_URL, start_redis)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: LocalServer | GivenServer) -> Iterator[str]:
+    """An empty database of the test's own."""
+    name = f"evara_test_{uuid4().hex[:16]}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    yield urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def redis_url(redis_server: LocalServer | GivenServer) -> str:
+    """An empty database, the test's own while it runs."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushdb()
+    return redis_server.url
+
+
+def _source(variable: str, find: Callable[[], Iterator[Program]]) -> str:
+    if variable in os.environ:
+        return f"the server that {variable} names"
+    return str(next(find(), "none found: tests that need it will fail"))
+
+
+def _server(variable: str, start: Callable[[], LocalServer]) -> Iterator[LocalServer | GivenServer]:
+    if url := os.environ.get(variable):
+        yield GivenServer(url)
+        return
+    try:
+        server = start()
+    except ConfigurationError as error:
+        pytest.fail(f"{error}\n  Or name a running one: {variable}=…", pytrace=False)
+    yield server
+    server.remove()
