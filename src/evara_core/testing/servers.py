@@ -153,7 +153,7 @@ def _first_that_starts(
 
 def _postgres(program: Program, folder: Path, settings: Mapping[str, str]) -> LocalServer:
     account = _unprivileged()
-    if account:
+    if "user" in account and "group" in account:
         for path in (folder, folder / "data"):
             os.chown(path, account["user"], account["group"])
     path = _reachable(program.path, folder, account)

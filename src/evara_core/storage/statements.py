@@ -1,0 +1,58 @@
+"""What a storage flow asks for, and what it is answered.
+
+A function of this package that needs several statements is a flow (`evara_core.flow`): it
+yields a `Query` and is sent an `Answer`. `storage.units` runs it in one transaction, blocking
+or awaited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from evara_core._optional import provided_by
+
+with provided_by("sql", package="sqlalchemy"):
+    from sqlalchemy import Executable, Row
+
+__all__ = ["Answer", "DriverQuery", "Query", "Question", "Statements"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement, with parameters for one execution or, as a sequence, for many."""
+
+    statement: Executable
+    parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriverQuery:
+    """One statement of the driver's own SQL, executed once for each row of parameters.
+
+    For bulk writes on SQLite only, where building rows of names costs more than the insert.
+    Values reach the driver as they are.
+    """
+
+    sql: str
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of it."""
+
+    rows: Sequence[Row[Any]] = ()
+    """All rows, for a statement that returns any."""
+
+    rowcount: int = 0
+    """For a statement that returns none: the rows that it inserted, changed or deleted."""
+
+
+Question: TypeAlias = Query | DriverQuery
+
+Statements: TypeAlias = Generator[Question, Answer, T]
+"""A flow of statements that ends with T."""
