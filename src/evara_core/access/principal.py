@@ -9,7 +9,7 @@ __all__ = ["Principal", "Role"]
 
 
 class Role(StrEnum):
-    """What a user is. Which rows each may see is in `access.tenancy`."""
+    """What a user is: `access.tenancy` says what each may see, `access.roles` what it may do."""
 
     SUPERADMIN = "superadmin"
     """Runs the platform: sees all."""
@@ -21,7 +21,10 @@ class Role(StrEnum):
     """Sees what carries its `community_id`."""
 
     CUSTOMER = "customer"
-    """Sees its own nodes."""
+    """Sees its own nodes: what carries its `customer_id` and its `distributor_id`."""
+
+    AUDITOR = "auditor"
+    """Sees what carries its `distributor_id`, and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

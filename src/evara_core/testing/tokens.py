@@ -39,11 +39,12 @@ class TokenIssuer:
         issuer: str = "http://localhost/auth/v1",
         audience: str = "authenticated",
         kid: str = "throw-away",
+        max_lifetime: timedelta = timedelta(hours=24),
     ) -> None:
         self._clock = clock
         self._key = generate_private_key(SECP256R1())
         self._kid = kid
-        self.profile = TokenProfile(issuer=issuer, audience=audience)
+        self.profile = TokenProfile(issuer=issuer, audience=audience, max_lifetime=max_lifetime)
 
     @property
     def jwk(self) -> dict[str, object]:
