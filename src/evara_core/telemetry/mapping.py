@@ -1,10 +1,20 @@
-"""From the fields of a channel to the metrics of a node."""
+"""From the fields of a channel to the metrics of a node: what the mapping says."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-__all__ = ["ChannelMapping", "FieldMapping"]
+from evara_core.errors import InvalidMappingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_FIELD", "ChannelMapping", "FieldMapping", "missing_labels"]
+
+MAX_FIELD = 8
+"""The fields that a ThingSpeak channel has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +38,22 @@ class FieldMapping:
     maximum: float | None = None
     """Beyond these, in the metric's unit, the value is bad."""
 
+    def __post_init__(self) -> None:
+        where = f"field {self.field} ({self.metric})"
+        if not 1 <= self.field <= MAX_FIELD:
+            raise InvalidMappingError(f"{where}: a channel has fields 1 to {MAX_FIELD}")
+        if not self.metric:
+            raise InvalidMappingError(f"field {self.field}: no metric is named")
+        numbers = (self.scale, self.offset, self.minimum, self.maximum)
+        if any(number is not None and not math.isfinite(number) for number in numbers):
+            raise InvalidMappingError(f"{where}: numbers must be finite")
+        if self.scale == 0:
+            raise InvalidMappingError(f"{where}: a scale of 0 makes every value the same")
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise InvalidMappingError(
+                f"{where}: the minimum {self.minimum:g} is not below the maximum {self.maximum:g}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelMapping:
@@ -35,3 +61,27 @@ class ChannelMapping:
 
     channel_id: int
     fields: tuple[FieldMapping, ...]
+
+    def __post_init__(self) -> None:
+        if self.channel_id < 1:
+            raise InvalidMappingError(f"there is no channel {self.channel_id}")
+        if not self.fields:
+            raise InvalidMappingError(f"channel {self.channel_id}: no field is mapped")
+        for what, names in (
+            ("field", [str(mapped.field) for mapped in self.fields]),
+            ("metric", [mapped.metric for mapped in self.fields]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise InvalidMappingError(
+                    f"channel {self.channel_id}: {what} mapped twice: {', '.join(twice)}"
+                )
+
+
+def missing_labels(mapping: ChannelMapping, labels: Mapping[int, str]) -> tuple[int, ...]:
+    """Return the mapped fields that the channel gives no label to.
+
+    A channel stores what is sent to an unlabelled field and never shows it: the metric
+    would stay missing for ever.
+    """
+    return tuple(mapped.field for mapped in mapping.fields if mapped.field not in labels)

@@ -1,0 +1,138 @@
+"""What telemetry remembers, as JSON and back, for whoever stores it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from evara_core.serialization import dump_json, load_json
+from evara_core.telemetry.connectivity import Connectivity
+from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
+from evara_core.telemetry.models import Measured, Quality
+from evara_core.telemetry.quality import Trace
+from evara_core.telemetry.state import NodeState, NodeStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "dump_mapping",
+    "dump_state",
+    "dump_values",
+    "load_mapping",
+    "load_state",
+    "load_values",
+]
+
+
+def dump_values(values: Mapping[str, Measured]) -> bytes:
+    """Return *values* as JSON: a number where it is good, a list where there is more to say.
+
+    The list is `[value, quality, check, raw]`, without the empty ones at its end.
+    """
+    return dump_json({name: _packed(measured) for name, measured in values.items()})
+
+
+def load_values(text: bytes | str) -> dict[str, Measured]:
+    """Return what `dump_values` wrote.
+
+    Raises:
+        InvalidJsonError: It is not JSON.
+    """
+    return _values(load_json(text))
+
+
+def dump_state(state: NodeState) -> bytes:
+    """Return all of *state* as JSON."""
+    return dump_json(
+        {
+            "status": state.status,
+            "connectivity": state.connectivity,
+            "last_reading_at": state.last_reading_at,
+            "last_seen_at": state.last_seen_at,
+            "last_entry_id": state.last_entry_id,
+            "values": {name: _packed(measured) for name, measured in state.values.items()},
+            "active_alerts": state.active_alerts,
+            "health_score": state.health_score,
+            "health_reasons": state.health_reasons,
+            "traces": state.traces,
+            "validity": state.validity,
+            "completeness": state.completeness,
+        }
+    )
+
+
+def load_state(text: bytes | str) -> NodeState:
+    """Return what `dump_state` wrote.
+
+    Raises:
+        InvalidJsonError: It is not JSON.
+    """
+    found: dict[str, Any] = load_json(text)
+    return NodeState(
+        status=NodeStatus(found["status"]),
+        connectivity=Connectivity(found["connectivity"]),
+        last_reading_at=_moment(found["last_reading_at"]),
+        last_seen_at=_moment(found["last_seen_at"]),
+        last_entry_id=found["last_entry_id"],
+        values=_values(found["values"]),
+        active_alerts=found["active_alerts"],
+        health_score=found["health_score"],
+        health_reasons=tuple(found["health_reasons"]),
+        traces={name: _trace(trace) for name, trace in found["traces"].items()},
+        validity=found["validity"],
+        completeness=found["completeness"],
+    )
+
+
+def dump_mapping(mapping: ChannelMapping) -> bytes:
+    """Return *mapping* as JSON."""
+    return dump_json(mapping)
+
+
+def load_mapping(text: bytes | str) -> ChannelMapping:
+    """Return what `dump_mapping` wrote.
+
+    Raises:
+        InvalidJsonError: It is not JSON.
+        InvalidMappingError: It makes no sense.
+    """
+    found: dict[str, Any] = load_json(text)
+    return ChannelMapping(
+        channel_id=found["channel_id"],
+        fields=tuple(FieldMapping(**mapped) for mapped in found["fields"]),
+    )
+
+
+def _packed(measured: Measured) -> float | list[float | str | None] | None:
+    packed = [measured.value, measured.quality.value, measured.check, measured.raw]
+    while packed[-1] is None:
+        packed.pop()
+    if measured == Measured(measured.value):
+        return measured.value
+    return packed
+
+
+def _values(found: Mapping[str, Any]) -> dict[str, Measured]:
+    return {name: _unpacked(packed) for name, packed in found.items()}
+
+
+def _unpacked(packed: float | list[Any] | None) -> Measured:
+    if not isinstance(packed, list):
+        return Measured(packed)
+    value, quality, check, raw = [*packed, None, None, None][:4]
+    return Measured(value, Quality(quality), check, raw)
+
+
+def _trace(found: dict[str, Any]) -> Trace:
+    return Trace(
+        **{
+            **found,
+            "at": datetime.fromisoformat(found["at"]),
+            "changed_at": datetime.fromisoformat(found["changed_at"]),
+        }
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

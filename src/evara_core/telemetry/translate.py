@@ -1,0 +1,197 @@
+"""From an entry of a channel to a reading of a node.
+
+A `Translator` is made once per node and mapping: names are looked up, units turned into
+factors and derivations put in order then, so that an entry costs a few multiplications.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from evara_core.telemetry.derivation import Derivation, chosen
+from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry, Metric
+from evara_core.telemetry.models import Measured, Node, Quality, Reading
+from evara_core.telemetry.quality import Limits, inspect, is_ahead, judge_range, lowered
+from evara_core.thingspeak.values import ValueKind, parse_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
+    from evara_core.telemetry.quality import Trace
+    from evara_core.telemetry.units import Conversion
+    from evara_core.thingspeak.models import Entry
+
+__all__ = ["MAX_RAW_CHARS", "Translator", "translator_for"]
+
+MAX_RAW_CHARS = 255
+"""What is kept of a text that is not a number: as much as ThingSpeak takes per field."""
+
+_GAP_INTERVALS = 3.0
+"""Without a value for this many expected intervals, steps are no longer checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    field: int
+    metric: str
+    conversion: Conversion
+    scale: float
+    offset: float
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Translator:
+    """What is needed to read the entries of one node. Made by `translator_for`."""
+
+    node_id: str
+    steps: tuple[_Step, ...]
+    derivations: tuple[Derivation, ...]
+    derived_limits: Mapping[str, Limits]
+
+    def reading(self, entry: Entry, *, received_at: datetime) -> Reading:
+        """Return *entry* as a reading, with the checks that need no memory.
+
+        Whatever the fields hold: what is no number is a bad value with its text kept.
+        """
+        values = {step.metric: _measured(step, entry.fields.get(step.field)) for step in self.steps}
+        if is_ahead(entry.created_at, received_at):
+            values = {name: lowered(measured, "clock") for name, measured in values.items()}
+        mapped = {step.field for step in self.steps}
+        return Reading(
+            node_id=self.node_id,
+            measured_at=entry.created_at,
+            entry_id=entry.entry_id,
+            received_at=received_at,
+            values=self._with_derived(values),
+            extra={
+                f"field{field}": sent
+                for field, sent in sorted(entry.fields.items())
+                if field not in mapped and sent is not None
+            },
+        )
+
+    def inspected(
+        self, readings: Sequence[Reading], traces: Mapping[str, Trace], *, since: datetime | None
+    ) -> tuple[list[Reading], dict[str, Trace]]:
+        """Return *readings* with the checks that need a memory, and the memory after them.
+
+        Args:
+            readings: In the order of time.
+            traces: The memory before.
+            since: Readings up to here are late: they are left as they are.
+        """
+        after = dict(traces)
+        checked = []
+        for reading in readings:
+            at = min(reading.measured_at, reading.received_at)
+            if since is not None and at <= since:
+                checked.append(reading)
+                continue
+            values = dict(reading.values)
+            for step in self.steps:
+                trace, values[step.metric] = inspect(
+                    after.get(step.metric),
+                    values[step.metric],
+                    step.limits,
+                    at=at,
+                    should_move=_should_move(step.limits.moves_with, values),
+                )
+                if trace is not None:
+                    after[step.metric] = trace
+            checked.append(replace(reading, values=self._with_derived(values)))
+        return checked, after
+
+    def _with_derived(self, values: dict[str, Measured]) -> dict[str, Measured]:
+        for derivation in self.derivations:
+            values[derivation.metric] = _derived(
+                derivation, values[derivation.source], self.derived_limits[derivation.metric]
+            )
+        return values
+
+
+def translator_for(
+    node: Node, mapping: ChannelMapping, *, kinds: KindRegistry = STANDARD_KINDS
+) -> Translator:
+    """Return what reads the entries of *node*.
+
+    Raises:
+        InvalidMappingError: The kind, a metric or a unit is not known, a unit measures
+            something else than its metric, or the node's sizes make no sense.
+    """
+    kind = kinds.kind(node.kind)
+    steps = []
+    for mapped in mapping.fields:
+        metric = kind.metric(mapped.metric)
+        steps.append(
+            _Step(
+                field=mapped.field,
+                metric=metric.name,
+                conversion=kinds.units.conversion(mapped.unit or metric.unit, metric.unit),
+                scale=mapped.scale,
+                offset=mapped.offset,
+                limits=_limits(metric, node, mapped),
+            )
+        )
+    derivations = chosen(kind.derivations(node.config), {step.metric for step in steps})
+    return Translator(
+        node_id=node.node_id,
+        steps=tuple(steps),
+        derivations=derivations,
+        derived_limits={d.metric: _limits(kind.metric(d.metric), node, None) for d in derivations},
+    )
+
+
+def _limits(metric: Metric, node: Node, mapped: FieldMapping | None) -> Limits:
+    def limit(name: str, usual: float | None) -> float | None:
+        return node.config.get(f"{metric.name}.{name}", usual)
+
+    minimum, maximum = limit("minimum", metric.minimum), limit("maximum", metric.maximum)
+    if mapped is not None:
+        minimum = minimum if mapped.minimum is None else mapped.minimum
+        maximum = maximum if mapped.maximum is None else mapped.maximum
+    return Limits(
+        minimum=minimum,
+        maximum=maximum,
+        likely_minimum=limit("likely_minimum", metric.likely_minimum),
+        likely_maximum=limit("likely_maximum", metric.likely_maximum),
+        max_step=limit("max_step", metric.max_step),
+        max_per_min=limit("max_per_min", metric.max_per_min),
+        flat_after_s=limit("flat_after_s", metric.flat_after_s),
+        moves_with=metric.moves_with,
+        is_cumulative=metric.is_cumulative,
+        gap_s=_GAP_INTERVALS * node.expected_interval_s,
+    )
+
+
+def _measured(step: _Step, text: str | None) -> Measured:
+    sent = parse_value(text)
+    match sent.kind:
+        case ValueKind.NULL | ValueKind.EMPTY:
+            return Measured(None, Quality.MISSING)
+        case ValueKind.NUMBER if sent.number is not None:
+            value = step.conversion(sent.number) * step.scale + step.offset
+            if math.isfinite(value):
+                return judge_range(value, step.limits)
+    check = "no_number" if sent.kind is ValueKind.NO_NUMBER else "junk"
+    return Measured(None, Quality.BAD, check, raw=(text or "")[:MAX_RAW_CHARS])
+
+
+def _derived(derivation: Derivation, source: Measured, limits: Limits) -> Measured:
+    if source.value is None or source.quality is Quality.BAD:
+        return Measured(None, source.quality, source.check)
+    own = judge_range(derivation.compute(source.value), limits)
+    if source.quality is Quality.SUSPECT and source.check is not None:
+        return lowered(own, source.check)
+    return own
+
+
+def _should_move(moves_with: str | None, values: Mapping[str, Measured]) -> bool:
+    if moves_with is None or moves_with not in values:
+        return True
+    drive = values[moves_with].value
+    return drive is not None and drive > 0
