@@ -1,0 +1,92 @@
+"""One channel of the simulator: its settings, its keys, its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evara_core.thingspeak.simulator.history import FIELDS, Device, History, Row
+from evara_core.thingspeak.simulator.profile import FREE, Licence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from evara_core.thingspeak.models import Entry
+
+__all__ = ["SimulatedChannel", "row_of", "values_of"]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class SimulatedChannel:
+    """A channel. Change its attributes as its owner would on the web site."""
+
+    channel_id: int
+    name: str
+    labels: dict[int, str]
+    """Field number → label. A field without a label is stored, and shown to nobody."""
+
+    created_s: int
+    updated_s: int
+    write_key: str
+    read_keys: list[str]
+    public: bool = False
+    description: str | None = None
+    metadata: str | None = None
+    latitude: str | None = None
+    longitude: str | None = None
+    elevation: str | None = None
+    url: str | None = None
+    tags: list[str] = field(default_factory=list)
+    owner: str = "evara"
+    licence: Licence = FREE
+    history: History = field(default_factory=History)
+    skew_s: int = 0
+    """How far this channel's clock is ahead of the server's."""
+
+    last_update_s: int | None = None
+    last_bulk_s: int | None = None
+    messages: int = 0
+    """Rows written through the interface, as the yearly quota counts them."""
+
+    retired_keys: dict[str, int] = field(default_factory=dict)
+    """Key that was in use once → HTTP status that it is answered with."""
+
+    @property
+    def read_key(self) -> str:
+        """The first read key."""
+        return self.read_keys[0]
+
+    def opens(self, key: str | None) -> bool:
+        """Tell whether *key* may read."""
+        return self.public or (key is not None and (key in self.read_keys or key == self.write_key))
+
+    def visible_fields(self) -> tuple[int, ...]:
+        """Return the numbers of the fields that have a label."""
+        return tuple(sorted(number for number in self.labels if 1 <= number <= FIELDS))
+
+    def reports_by(self, device: Device) -> None:
+        """Let *device* fill the channel from now on; what it held is gone."""
+        self.history = History(device)
+
+    def replay(self, entries: Iterable[Entry]) -> None:
+        """Let each entry appear when the clock passes its created_at."""
+        rows = [row_of(entry) for entry in entries]
+        self.history.schedule((row.at_s, row) for row in rows)
+
+
+def values_of(fields: Mapping[int, str | None]) -> tuple[str | None, ...]:
+    """Return *fields* as the eight values of a row."""
+    return tuple(fields.get(number) for number in range(1, FIELDS + 1))
+
+
+def row_of(entry: Entry) -> Row:
+    """Return *entry* as a row."""
+    return Row(
+        entry_id=entry.entry_id,
+        at_s=int(entry.created_at.timestamp()),
+        values=values_of(entry.fields),
+        status=entry.status,
+        latitude=entry.latitude,
+        longitude=entry.longitude,
+        elevation=entry.elevation,
+    )
