@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from evara_core._optional import provided_by
-
-with provided_by("sql", package="sqlalchemy"):
+if TYPE_CHECKING:
     from sqlalchemy import Executable, Row
 
 __all__ = ["Answer", "DriverQuery", "Query", "Question", "Statements"]

@@ -1,0 +1,86 @@
+"""What the errors of SQLAlchemy and of the drivers mean, in errors of our own."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    StatementError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from evara_core.errors import ConflictError, EvaraError, InvalidInputError, StorageUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["translated"]
+
+# PostgreSQL, appendix A: connection exceptions, insufficient resources, operator intervention
+# (also a statement that ran out of time), transaction rollback (serialization, deadlock).
+_PASSING_CLASSES = ("08", "53", "57", "40")
+_LOCK_NOT_AVAILABLE = "55P03"
+_READ_ONLY = "25006"
+
+# SQLite's primary result codes: BUSY, LOCKED, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL.
+_PASSING_CODES = frozenset({5, 6, 8, 9, 10, 13, 14, 15})
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise errors of `evara_core.errors` for what the database or its driver raises.
+
+    What points to a mistake in a statement, such as a table that is not there, passes.
+
+    Raises:
+        ConflictError: A constraint says no.
+        InvalidInputError: A value is not of the column's type.
+        StorageUnavailableError: The database is away, busy, or too slow.
+    """
+    try:
+        yield
+    except EvaraError:
+        raise
+    except IntegrityError as error:
+        raise ConflictError(_first_line(error)) from error
+    except PoolTimeoutError as error:
+        problem = "every connection to the database is in use"
+        raise StorageUnavailableError(problem, retry_after_s=1.0) from error
+    except DBAPIError as error:
+        if _is_passing(error):
+            problem = f"the database is not available: {_first_line(error)}"
+            raise StorageUnavailableError(problem) from error
+        if isinstance(error, DataError):
+            raise InvalidInputError(_first_line(error)) from error
+        raise
+    except StatementError as error:
+        if isinstance(error.orig, ValueError | OverflowError):
+            raise InvalidInputError(_first_line(error)) from error
+        raise
+    except (OSError, TimeoutError) as error:
+        # asyncpg lets them through when it cannot connect.
+        problem = f"the database is not available: {str(error) or type(error).__name__}"
+        raise StorageUnavailableError(problem) from error
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    if isinstance(state, str):
+        return state[:2] in _PASSING_CLASSES or state in {_LOCK_NOT_AVAILABLE, _READ_ONLY}
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return code & 0xFF in _PASSING_CODES
+    # psycopg has no state for a connection that could not be made or was cut.
+    return isinstance(error, OperationalError)
+
+
+def _first_line(error: StatementError) -> str:
+    return (str(error.orig).splitlines() or [type(error).__name__])[0]

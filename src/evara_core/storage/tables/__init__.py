@@ -1,0 +1,34 @@
+"""The reference schema, as SQLAlchemy Core tables."""
+
+from __future__ import annotations
+
+from evara_core.storage.tables.alerts import alert_history, alert_states
+from evara_core.storage.tables.base import metadata
+from evara_core.storage.tables.delivery import counters, outbox
+from evara_core.storage.tables.fleet import (
+    field_mappings,
+    node_operational_state,
+    nodes,
+    thingspeak_mappings,
+)
+from evara_core.storage.tables.telemetry import METRIC_COLUMNS, readings, set_aside
+from evara_core.storage.tables.tenants import communities, customers, distributors, users
+
+__all__ = [
+    "METRIC_COLUMNS",
+    "alert_history",
+    "alert_states",
+    "communities",
+    "counters",
+    "customers",
+    "distributors",
+    "field_mappings",
+    "metadata",
+    "node_operational_state",
+    "nodes",
+    "outbox",
+    "readings",
+    "set_aside",
+    "thingspeak_mappings",
+    "users",
+]

@@ -1,0 +1,29 @@
+"""What the tables have in common."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, MetaData
+
+from evara_core.storage.types import Id
+
+__all__ = ["metadata", "tenancy_columns"]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+"""The reference schema. Its migrations are in `evara_core.storage.migrations`."""
+
+
+def tenancy_columns() -> tuple[Column[str], Column[str], Column[str]]:
+    """Return new columns that say whom a row belongs to, as `access.tenancy` names them."""
+    return (
+        Column("distributor_id", Id, nullable=False),
+        Column("community_id", Id),
+        Column("customer_id", Id),
+    )

@@ -1,0 +1,121 @@
+"""The nodes, the channels they report to, and how they stand."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    false,
+)
+
+from evara_core.storage.tables.base import metadata, tenancy_columns
+from evara_core.storage.types import Id, Json, Measure, UtcDateTime
+
+__all__ = ["field_mappings", "node_operational_state", "nodes", "thingspeak_mappings"]
+
+nodes = Table(
+    "nodes",
+    metadata,
+    # Telemetry refers to nodes by number: 48 index bytes for each reading where a UUID takes 80.
+    Column("node_key", Integer, primary_key=True),
+    Column("node_id", Id, nullable=False, unique=True),
+    *tenancy_columns(),
+    Column("label", String(200), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("category", String(80), nullable=False),
+    Column("location_name", String(200)),
+    Column("latitude", Measure),
+    Column("longitude", Measure),
+    Column("capacity_l", Measure),
+    Column("capacity_text", String(80)),
+    Column("config", Json, nullable=False),
+    Column("expected_interval_s", Measure, nullable=False),
+    Column("in_maintenance", Boolean, nullable=False, server_default=false()),
+    Column("revision", Integer, nullable=False, server_default="1"),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    ForeignKeyConstraint(["distributor_id"], ["distributors.distributor_id"]),
+    ForeignKeyConstraint(
+        ["community_id", "distributor_id"],
+        ["communities.community_id", "communities.distributor_id"],
+    ),
+    ForeignKeyConstraint(
+        ["customer_id", "distributor_id"],
+        ["customers.customer_id", "customers.distributor_id"],
+    ),
+    CheckConstraint("latitude BETWEEN -90 AND 90", name="latitude_is_on_earth"),
+    CheckConstraint("longitude BETWEEN -180 AND 180", name="longitude_is_on_earth"),
+    CheckConstraint("capacity_l >= 0", name="capacity_is_not_negative"),
+    CheckConstraint("expected_interval_s > 0", name="interval_is_positive"),
+    Index(None, "created_at", "node_id"),
+    Index(None, "distributor_id", "created_at", "node_id"),
+    Index(None, "community_id", "created_at", "node_id"),
+    Index(None, "customer_id", "created_at", "node_id"),
+)
+
+thingspeak_mappings = Table(
+    "thingspeak_mappings",
+    metadata,
+    Column("node_key", Integer, ForeignKey("nodes.node_key", ondelete="CASCADE"), primary_key=True),
+    Column("channel_id", BigInteger, nullable=False, index=True),
+    Column("read_key", String(64)),
+    CheckConstraint("channel_id > 0", name="channel_is_positive"),
+)
+
+field_mappings = Table(
+    "field_mappings",
+    metadata,
+    Column(
+        "node_key",
+        Integer,
+        ForeignKey("thingspeak_mappings.node_key", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("field", SmallInteger, primary_key=True),
+    Column("metric", String(80), primary_key=True),
+    Column("unit", String(40)),
+    Column("scale", Measure, nullable=False),
+    Column("offset", Measure, nullable=False),
+    Column("minimum", Measure),
+    Column("maximum", Measure),
+    CheckConstraint("field BETWEEN 1 AND 8", name="field_exists"),
+    CheckConstraint("minimum <= maximum", name="bounds_are_in_order"),
+)
+
+node_operational_state = Table(
+    "node_operational_state",
+    metadata,
+    Column("node_key", Integer, ForeignKey("nodes.node_key", ondelete="CASCADE"), primary_key=True),
+    Column("status", String(20), nullable=False),
+    Column("last_reading_at", UtcDateTime),
+    Column("last_seen_at", UtcDateTime),
+    Column("last_entry_id", BigInteger),
+    Column("connectivity", String(20), nullable=False),
+    Column("values", Json, nullable=False),
+    Column("active_alerts", Integer, nullable=False, server_default="0"),
+    Column("health_score", SmallInteger),
+    Column("health_reasons", Json, nullable=False),
+    # All of `telemetry.state.NodeState`, as `telemetry.codec` writes it; the columns beside it
+    # are what queries ask for. Text: the database has no business in it.
+    Column("document", Text, nullable=False),
+    # How far the channel has been read. Here, because every look at a node writes this row
+    # anyway; it counts only while the node reports to this channel.
+    Column("position_channel_id", BigInteger),
+    Column("position_entry_id", BigInteger),
+    Column("position_at", UtcDateTime),
+    Column("position_held", Text),
+    CheckConstraint("health_score BETWEEN 0 AND 100", name="health_is_a_percentage"),
+    CheckConstraint("active_alerts >= 0", name="alerts_are_counted"),
+    # Rewritten at every look: room in each page lets the new version stay beside the old one.
+    postgresql_with={"fillfactor": 50},
+)

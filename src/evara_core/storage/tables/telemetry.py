@@ -1,0 +1,78 @@
+"""What the sensors said, and what could not be understood of it."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from evara_core.storage.tables.base import metadata
+from evara_core.storage.types import BigKey, Id, Json, Measure, UtcDateTime
+
+__all__ = ["METRIC_COLUMNS", "readings", "set_aside"]
+
+METRIC_COLUMNS = (
+    "level_cm",
+    "level_percent",
+    "volume_l",
+    "temperature_c",
+    "tds_ppm",
+    "ph",
+    "flow_l_per_min",
+    "total_volume_l",
+    "pressure_bar",
+    "static_level_m",
+    "dynamic_level_m",
+    "pump_current_a",
+    "battery_v",
+    "rssi_dbm",
+)
+"""Metrics with a column of their own. Any other is kept in `readings.extra`."""
+
+readings = Table(
+    "readings",
+    metadata,
+    # No foreign key: each row would pay for the check, and ingest holds the node's state row
+    # locked while it writes.
+    Column("node_key", Integer, nullable=False, autoincrement=False),
+    Column("measured_at", UtcDateTime, nullable=False),
+    # ThingSpeak's entry ids start again at 1 when a channel is cleared, so the moment is
+    # part of the key.
+    Column("entry_id", BigInteger, nullable=False, autoincrement=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    *(Column(name, Measure) for name in METRIC_COLUMNS),
+    Column("extra", Json),
+    Column("flags", Json),
+    PrimaryKeyConstraint("node_key", "measured_at", "entry_id"),
+    Index("ix_readings_measured_at", "measured_at", postgresql_using="brin").ddl_if(
+        dialect="postgresql"
+    ),
+    postgresql_partition_by="RANGE (measured_at)",
+)
+"""One row for what one node measured at one moment.
+
+A metric's column holds a value that is good or suspect. `flags` tells, by metric, of every value
+that is not good, and keeps the bad ones, so that no sum or chart can take them for measurements.
+"""
+
+set_aside = Table(
+    "set_aside",
+    metadata,
+    Column("set_aside_id", BigKey, primary_key=True),
+    Column("node_id", Id, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("replayed_at", UtcDateTime),
+    # The same thing set aside twice, after a commit whose answer was lost, is kept once.
+    UniqueConstraint("node_id", "received_at", "source"),
+)

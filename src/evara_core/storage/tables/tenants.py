@@ -1,0 +1,77 @@
+"""Who there is: distributors, their communities and customers, and the users."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    String,
+    Table,
+    UniqueConstraint,
+    true,
+)
+
+from evara_core.storage.tables.base import metadata
+from evara_core.storage.types import Id, UtcDateTime
+
+__all__ = ["communities", "customers", "distributors", "users"]
+
+distributors = Table(
+    "distributors",
+    metadata,
+    Column("distributor_id", Id, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+communities = Table(
+    "communities",
+    metadata,
+    Column("community_id", Id, primary_key=True),
+    Column("distributor_id", Id, ForeignKey("distributors.distributor_id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    # What rows below refer to, so that none can name a community of another distributor.
+    UniqueConstraint("community_id", "distributor_id"),
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("customer_id", Id, primary_key=True),
+    Column("distributor_id", Id, ForeignKey("distributors.distributor_id"), nullable=False),
+    Column("community_id", Id),
+    Column("name", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    ForeignKeyConstraint(
+        ["community_id", "distributor_id"],
+        ["communities.community_id", "communities.distributor_id"],
+    ),
+    UniqueConstraint("customer_id", "distributor_id"),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", Id, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("email", String(320)),
+    Column("role", String(40), nullable=False),
+    Column("distributor_id", Id, ForeignKey("distributors.distributor_id")),
+    Column("community_id", Id, ForeignKey("communities.community_id")),
+    Column("customer_id", Id, ForeignKey("customers.customer_id")),
+    Column("is_active", Boolean, nullable=False, server_default=true()),
+    Column("created_at", UtcDateTime, nullable=False),
+    # A role without the id that limits it: whoever reads the row would have to guess.
+    CheckConstraint(
+        "(role <> 'distributor' OR distributor_id IS NOT NULL)"
+        " AND (role <> 'community_manager' OR community_id IS NOT NULL)"
+        " AND (role <> 'customer' OR customer_id IS NOT NULL)",
+        name="role_has_its_id",
+    ),
+    Index(None, "distributor_id", "user_id"),
+)
