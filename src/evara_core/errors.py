@@ -5,6 +5,7 @@ EvaraError
 │   ├── InvalidJsonError          problem
 │   ├── InvalidParameterError     parameter, problem, allowed
 │   ├── InvalidCursorError        why a page cursor is refused
+│   │   └── CursorMismatchError     it is genuine, and of another query
 │   ├── InvalidExpressionError    text, position, expected
 │   ├── InvalidRuleError          rule_id, problem
 │   ├── InvalidMappingError       problem
@@ -22,6 +23,7 @@ EvaraError
 │   │   └── QuotaExceededError      the account's yearly quota is used up
 │   ├── UpstreamGarbageError      an answer that is not of the protocol
 │   ├── UpstreamOpenError         not tried: it failed too often just now
+│   ├── ChannelReset              ids start again: channel_id, entry_id, last_entry_id
 │   └── RateLimitedError          retry_after_s
 ├── StorageUnavailableError     the database is away: retry_after_s
 ├── SlowConsumerError           a subscriber was let go
@@ -42,9 +44,11 @@ from typing import ClassVar
 __all__ = [
     "AccessDeniedError",
     "ChannelNotFoundError",
+    "ChannelReset",
     "ClosedError",
     "ConfigurationError",
     "ConflictError",
+    "CursorMismatchError",
     "DeniedError",
     "EvaraError",
     "InvalidCursorError",
@@ -113,9 +117,15 @@ class InvalidParameterError(InvalidInputError):
 
 
 class InvalidCursorError(InvalidInputError):
-    """A page cursor is damaged, forged, or belongs to another query."""
+    """A page cursor is damaged or forged."""
 
     code = "INVALID_CURSOR"
+
+
+class CursorMismatchError(InvalidCursorError):
+    """A page cursor is genuine, and belongs to another query or another caller."""
+
+    code = "CURSOR_MISMATCH"
 
 
 class InvalidExpressionError(InvalidInputError):
@@ -319,6 +329,34 @@ class UpstreamOpenError(UpstreamError):
 
     def __str__(self) -> str:
         return f"not tried: it failed too often; retry in {self.retry_after_s:g} s"
+
+
+class ChannelReset(UpstreamError):  # noqa: N818 - an event of the channel, not a fault
+    """The channel was cleared or rewritten: the position that was stored means nothing now.
+
+    Read it again from the beginning. Whoever stores rows under their time and id keeps
+    those that are the same.
+
+    Attributes:
+        channel_id: Which one.
+        entry_id: The last entry that was taken before.
+        last_entry_id: The newest entry that the channel has now; None when it is empty.
+    """
+
+    code = "UPSTREAM_CHANNEL_RESET"
+    retryable = False
+
+    def __init__(self, channel_id: int, entry_id: int, last_entry_id: int | None) -> None:
+        super().__init__(channel_id, entry_id, last_entry_id)
+        self.channel_id = channel_id
+        self.entry_id = entry_id
+        self.last_entry_id = last_entry_id
+
+    def __str__(self) -> str:
+        return (
+            f"channel {self.channel_id} was cleared or rewritten: "
+            f"entry {self.entry_id} is not what it was, the newest is {self.last_entry_id}"
+        )
 
 
 class RateLimitedError(UpstreamError):
