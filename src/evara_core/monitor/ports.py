@@ -87,7 +87,10 @@ class IngestReport:
 
 
 class IngestStore(Protocol):
-    """Where all that a look at the nodes yields is stored, in one transaction."""
+    """Where all that a look at the nodes yields is stored, in one transaction.
+
+    Whoever implements this runs `evara_core.testing.conformance.monitor` against it.
+    """
 
     async def watched(self) -> Sequence[Watched]:
         """Return every node that has a channel, with its position, state and alert states."""
@@ -99,14 +102,22 @@ class IngestStore(Protocol):
         That is: readings, set-aside rows, positions, node states, counters, alert states,
         episodes and outbox.
 
+        A reading that is there is left as it was. An episode that is active already is not
+        begun again, and a message whose id is there is not put in again.
+
         Raises:
-            StorageUnavailableError: Nothing was stored; try again.
+            NotFoundError: A node is not there any more. Nothing was stored.
+            StorageUnavailableError: Nothing was stored, or it cannot be said whether it was,
+                because the connection broke at the commit. Ask `watched` before you go on.
         """
         ...
 
 
 class OutboxStore(Protocol):
-    """What others must hear, stored with what made it true."""
+    """What others must hear, stored with what made it true.
+
+    Whoever implements this runs `evara_core.testing.conformance.monitor` against it.
+    """
 
     async def unpublished(self, *, limit: int) -> Sequence[Message]:
         """Return the oldest messages that are not yet marked as published, in order."""

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
     from evara_core.telemetry.geometry import Shape
 
-__all__ = ["Derivation", "chosen", "tank_derivations"]
+__all__ = ["Derivation", "chosen", "tank_derivations", "tank_limits"]
+
+
+_STEP_SHARE = 0.25
+"""A tank that gains or loses a quarter between two reports is worth a second look."""
+
+_OVERFULL_SHARE = 1.05
+"""Above the brim by more than this is not water but a wrong height, foam or an echo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,27 @@ def tank_derivations(config: Mapping[str, float]) -> tuple[Derivation, ...]:
     elif (capacity := config.get("capacity_l")) is not None:
         ways.extend(_share(capacity))
     return tuple(ways)
+
+
+def tank_limits(config: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the limits that the sizes of a tank imply.
+
+    Raises:
+        InvalidMappingError: The sizes make no sense.
+    """
+    limits = {"level_percent.max_step": 100 * _STEP_SHARE}
+    shape = shape_of(config)
+    height = shape.height_cm if shape is not None else config.get("height_cm")
+    if height is not None:
+        limits["level_cm.max_step"] = limits["distance_cm.max_step"] = height * _STEP_SHARE
+        limits["level_cm.likely_maximum"] = height * _OVERFULL_SHARE
+    capacity = config.get("capacity_l")
+    if capacity is None and shape is not None:
+        capacity = shape.volume_l(shape.height_cm)
+    if capacity is not None:
+        limits["volume_l.max_step"] = capacity * _STEP_SHARE
+        limits["volume_l.likely_maximum"] = capacity * _OVERFULL_SHARE
+    return limits
 
 
 def _level_under(sensor_height_cm: float) -> Derivation:

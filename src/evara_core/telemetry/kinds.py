@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from evara_core.errors import InvalidMappingError
-from evara_core.telemetry.derivation import Derivation, tank_derivations
+from evara_core.telemetry.derivation import Derivation, tank_derivations, tank_limits
 from evara_core.telemetry.units import STANDARD_UNITS, UnitTable
 
 if TYPE_CHECKING:
@@ -75,6 +75,10 @@ class ConfigKey:
     meaning: str
 
 
+def _nothing(_: Mapping[str, float]) -> Mapping[str, float]:
+    return {}
+
+
 def _no_derivations(_: Mapping[str, float]) -> tuple[Derivation, ...]:
     return ()
 
@@ -90,6 +94,12 @@ class Kind:
         default=_no_derivations, repr=False
     )
     """From a node's `config` to what can be worked out, the preferred way first."""
+
+    implied: Callable[[Mapping[str, float]], Mapping[str, float]] = field(
+        default=_nothing, repr=False
+    )
+    """From a node's `config` to limits that follow from it, by keys such as
+    `level_cm.max_step`. What `config` says itself goes first."""
 
     def metric(self, name: str) -> Metric:
         """Return the metric called *name*.
@@ -231,7 +241,6 @@ TANK = Kind(
             minimum=0.0,
             maximum=120.0,  # room for a badly set height; more is not a tank
             likely_maximum=105.0,
-            max_step=25.0,
         ),
         Metric(name="volume_l", unit="l", meaning="water in the tank", minimum=0.0),
         _TOTAL,
@@ -246,6 +255,7 @@ TANK = Kind(
         ConfigKey(name="sensor_height_cm", unit="cm", meaning="of the sensor above the floor"),
     ),
     derivations=tank_derivations,
+    implied=tank_limits,
 )
 
 DEEP = Kind(

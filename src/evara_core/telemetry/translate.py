@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["MAX_RAW_CHARS", "Translator", "translator_for"]
 
 MAX_RAW_CHARS = 255
-"""What is kept of a text that is not a number: as much as ThingSpeak takes per field."""
+"""What is kept of a text: as much as ThingSpeak takes per field, and per status."""
 
+_UNCHECKED = Limits(gap_s=0.0)
 _GAP_INTERVALS = 3.0
 """Without a value for this many expected intervals, steps are no longer checked."""
 
@@ -68,11 +69,7 @@ class Translator:
             entry_id=entry.entry_id,
             received_at=received_at,
             values=self._with_derived(values),
-            extra={
-                f"field{field}": sent
-                for field, sent in sorted(entry.fields.items())
-                if field not in mapped and sent is not None
-            },
+            extra=_extra(entry, mapped),
         )
 
     def inspected(
@@ -103,7 +100,14 @@ class Translator:
                 )
                 if trace is not None:
                     after[step.metric] = trace
-            checked.append(replace(reading, values=self._with_derived(values)))
+            values = self._with_derived(values)
+            for derivation in self.derivations:
+                # Its checks were its source's; only the memory is its own.
+                name = derivation.metric
+                trace, _ = inspect(after.get(name), values[name], _UNCHECKED, at=at)
+                if trace is not None:
+                    after[name] = trace
+            checked.append(replace(reading, values=values))
         return checked, after
 
     def _with_derived(self, values: dict[str, Measured]) -> dict[str, Measured]:
@@ -124,6 +128,8 @@ def translator_for(
             something else than its metric, or the node's sizes make no sense.
     """
     kind = kinds.kind(node.kind)
+    config = {**kind.implied(node.config), **node.config}
+    gap_s = _GAP_INTERVALS * node.expected_interval_s
     steps = []
     for mapped in mapping.fields:
         metric = kind.metric(mapped.metric)
@@ -134,7 +140,7 @@ def translator_for(
                 conversion=kinds.units.conversion(mapped.unit or metric.unit, metric.unit),
                 scale=mapped.scale,
                 offset=mapped.offset,
-                limits=_limits(metric, node, mapped),
+                limits=_limits(metric, config, mapped, gap_s),
             )
         )
     derivations = chosen(kind.derivations(node.config), {step.metric for step in steps})
@@ -142,13 +148,17 @@ def translator_for(
         node_id=node.node_id,
         steps=tuple(steps),
         derivations=derivations,
-        derived_limits={d.metric: _limits(kind.metric(d.metric), node, None) for d in derivations},
+        derived_limits={
+            d.metric: _limits(kind.metric(d.metric), config, None, gap_s) for d in derivations
+        },
     )
 
 
-def _limits(metric: Metric, node: Node, mapped: FieldMapping | None) -> Limits:
+def _limits(
+    metric: Metric, config: Mapping[str, float], mapped: FieldMapping | None, gap_s: float
+) -> Limits:
     def limit(name: str, usual: float | None) -> float | None:
-        return node.config.get(f"{metric.name}.{name}", usual)
+        return config.get(f"{metric.name}.{name}", usual)
 
     minimum, maximum = limit("minimum", metric.minimum), limit("maximum", metric.maximum)
     if mapped is not None:
@@ -164,7 +174,7 @@ def _limits(metric: Metric, node: Node, mapped: FieldMapping | None) -> Limits:
         flat_after_s=limit("flat_after_s", metric.flat_after_s),
         moves_with=metric.moves_with,
         is_cumulative=metric.is_cumulative,
-        gap_s=_GAP_INTERVALS * node.expected_interval_s,
+        gap_s=gap_s,
     )
 
 
@@ -179,6 +189,17 @@ def _measured(step: _Step, text: str | None) -> Measured:
                 return judge_range(value, step.limits)
     check = "no_number" if sent.kind is ValueKind.NO_NUMBER else "junk"
     return Measured(None, Quality.BAD, check, raw=(text or "")[:MAX_RAW_CHARS])
+
+
+def _extra(entry: Entry, mapped: set[int]) -> dict[str, str]:
+    sent = {
+        **{f"field{f}": text for f, text in sorted(entry.fields.items()) if f not in mapped},
+        "status": entry.status,
+        "latitude": entry.latitude,
+        "longitude": entry.longitude,
+        "elevation": entry.elevation,
+    }
+    return {name: text[:MAX_RAW_CHARS] for name, text in sent.items() if text is not None}
 
 
 def _derived(derivation: Derivation, source: Measured, limits: Limits) -> Measured:
