@@ -96,8 +96,7 @@ class PermissionRegistry:
         found = frozenset(names)
         for name in sorted(found):
             if _NAME.fullmatch(name) is None or name == _EVERYTHING:
-                problem = f"{name!r} is no name for a permission: resource:action"
-                raise ConfigurationError(problem)
+                raise ConfigurationError(f"{name!r} is no name for a permission: resource:action")
         self._names = found
 
     @property
@@ -112,8 +111,7 @@ class PermissionRegistry:
             ConfigurationError: There is no such permission.
         """
         if name not in self._names:
-            problem = f"there is no permission {name!r}"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(f"there is no permission {name!r}")
         return name
 
     def expand(self, pattern: str) -> frozenset[str]:
@@ -133,8 +131,9 @@ class PermissionRegistry:
             if _fits(resource, name.partition(":")[0]) and _fits(action, name.partition(":")[2])
         )
         if not covered or pattern == "*:*":
-            problem = f"grant {pattern!r} covers no permission (for all of them: {_EVERYTHING})"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(
+                f"grant {pattern!r} covers no permission (for all of them: {_EVERYTHING})"
+            )
         return covered
 
 
@@ -172,8 +171,7 @@ class AccessPolicy:
         specs: dict[str, RoleSpec] = {}
         for spec in roles:
             if spec.name in specs:
-                problem = f"two roles are named {spec.name!r}"
-                raise ConfigurationError(problem)
+                raise ConfigurationError(f"two roles are named {spec.name!r}")
             specs[spec.name] = spec
         resolved: dict[str, _Resolved] = {}
         for name in specs:
@@ -302,11 +300,9 @@ def _resolve(
     if name in resolved:
         return resolved[name]
     if name in path:
-        problem = f"roles inherit in a circle: {' → '.join((*path, name))}"
-        raise ConfigurationError(problem)
+        raise ConfigurationError(f"roles inherit in a circle: {' → '.join((*path, name))}")
     if name not in specs:
-        problem = f"role {path[-1]!r} has an unknown parent: {name!r}"
-        raise ConfigurationError(problem)
+        raise ConfigurationError(f"role {path[-1]!r} has an unknown parent: {name!r}")
     spec = specs[name]
     role = _Resolved()
     for parent in spec.parents:
@@ -317,8 +313,7 @@ def _resolve(
     _add(role.granted, spec, spec.grants, registry)
     for pattern in spec.grants:
         if registry.expand(pattern) <= role.denied.keys():
-            problem = f"role {name!r} grants {pattern!r} and denies all of it"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(f"role {name!r} grants {pattern!r} and denies all of it")
     resolved[name] = role
     return role
 
@@ -330,8 +325,9 @@ def _add(
     for pattern, covered in by_pattern.items():
         others = (names for other, names in by_pattern.items() if other != pattern)
         if any(covered <= names for names in others):
-            problem = f"role {spec.name!r}: {pattern!r} is covered by another one already"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(
+                f"role {spec.name!r}: {pattern!r} is covered by another one already"
+            )
         into.update(dict.fromkeys(covered, f"{spec.name}: {pattern}"))
 
 

@@ -76,8 +76,7 @@ class Rows:
 
     def __post_init__(self) -> None:
         if not self.ids:
-            problem = "a scope without ids would be every row: say All"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("a scope without ids would be every row: say All")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +216,9 @@ class TableRule:
     def __post_init__(self) -> None:
         has_columns = any((self.distributor_id, self.community_id, self.customer_id))
         if has_columns == self.is_shared:
-            problem = "a table is shared, or names the columns of its owners: one of the two"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(
+                "a table is shared, or names the columns of its owners: one of the two"
+            )
 
     def column(self, dimension: Dimension) -> str | None:
         """Return the column that carries this id."""
