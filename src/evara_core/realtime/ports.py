@@ -85,6 +85,16 @@ class Bus(Protocol):
         """
         ...
 
+    def is_after(self, position: BusPosition, other: BusPosition) -> bool:
+        """Say whether *position* lies later in the stream than *other*.
+
+        False when either of them means nothing to this bus.
+        """
+        ...
+
     async def aclose(self) -> None:
-        """Let go of what it holds. Waiting readers return with nothing."""
+        """Let go of what it holds. Waiting readers return with nothing, soon.
+
+        Whoever uses it afterwards gets a `ClosedError`.
+        """
         ...

@@ -1,0 +1,295 @@
+"""One reader of the bus for all clients of a process.
+
+The hub reads each message once, hands it to the clients that may hear it, and never waits
+for any of them: what a client has not fetched yet waits in a bounded line of its own. A
+client that does not keep up is let go, with a code that says that it may resume.
+
+A client resumes after the last position that it has seen. The newest messages are held in
+memory; older ones are read from the bus; where neither reaches back, it is told to resync.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.lowlevel
+
+from evara_core.errors import ClosedError, LimitExceededError, UpstreamError
+from evara_core.realtime.history import History
+from evara_core.realtime.limits import HubLimits, HubStats
+from evara_core.realtime.subscription import ByeCode, Event, Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+    from anyio.abc import TaskStatus
+
+    from evara_core.clock import Clock
+    from evara_core.realtime.history import HeldEvent
+    from evara_core.realtime.ports import Batch, Bus, BusPosition
+
+__all__ = ["Hub"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class Hub:
+    """Hands what is published to those who may hear it.
+
+    Run `run` in a task of its own. Everything happens in that event loop.
+    """
+
+    def __init__(self, bus: Bus, *, clock: Clock, limits: HubLimits = HubLimits()) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._limits = limits
+        self._position: BusPosition | None = None
+        self._history = History(None, most=limits.held_messages)
+        self._by_topic: dict[str, set[Subscription]] = {}
+        self._clients: set[Subscription] = set()
+        self._nobody = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._is_closed = False
+        self._counts: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else f"{len(self._clients)} clients"
+        return f"<Hub at {self._position}: {state}>"
+
+    @property
+    def position(self) -> BusPosition:
+        """Everything up to here was handed out. Take it before you read a snapshot.
+
+        Raises:
+            UpstreamError: The bus could not be reached yet.
+        """
+        if self._position is None:
+            problem = "the bus could not be reached yet"
+            raise UpstreamError(problem)
+        return self._position
+
+    @property
+    def principals(self) -> frozenset[str]:
+        """Who listens now."""
+        return frozenset(client.principal_id for client in self._clients)
+
+    def stats(self) -> HubStats:
+        """Return what became of what."""
+        return HubStats(
+            clients=len(self._clients),
+            coalesced=self._counts["coalesced"] + sum(c.pending.coalesced for c in self._clients),
+            **{
+                name: self._counts[name]
+                for name in ("messages", "deliveries", "refused", "slow", "gaps", "bus_failures")
+            },
+        )
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Read the bus until `aclose`. A bus that is away is tried again and again."""
+        with self._scope:
+            while self._position is None:
+                try:
+                    self._position = await self._bus.end()
+                    self._history.restart(self._position)
+                except UpstreamError as error:
+                    await self._pause(error)
+            task_status.started()
+            while not self._is_closed:
+                try:
+                    batch = await self._bus.read(self.position, wait_s=self._limits.read_wait_s)
+                except UpstreamError as error:
+                    await self._pause(error)
+                except ClosedError:
+                    break
+                else:
+                    await self._hand_out(batch)
+
+    async def subscribe(
+        self,
+        *,
+        principal_id: str,
+        topics: Collection[str],
+        after: BusPosition | None = None,
+        expires_at: datetime | None = None,
+    ) -> Subscription:
+        """Let somebody listen to *topics*, which the caller has made sure that they may.
+
+        Args:
+            principal_id: For the limit of streams per user, and for `revise`.
+            topics: The real-time topics that the principal may hear.
+            after: Resume behind this position, as the client says; None: from now on.
+            expires_at: When the right to listen ends, such as the token's end.
+
+        Returns:
+            The subscription. Close it.
+
+        Raises:
+            LimitExceededError: There are too many streams, in all or of this principal.
+            ClosedError: The hub is closed or draining.
+        """
+        self._admit(principal_id)
+        client = Subscription(
+            principal_id=principal_id,
+            topics=frozenset(topics),
+            expires_at=expires_at,
+            clock=self._clock,
+            limits=self._limits,
+            after=after,
+            leave=self._leave,
+            catch_up=self._catch_up,
+        )
+        self._clients.add(client)
+        if after is None:
+            self._list(client)
+        return client
+
+    def revise(self, principal_id: str, topics: Collection[str]) -> None:
+        """Apply what *principal_id* may hear from now on to its streams. Nothing: they end."""
+        allowed = frozenset(topics)
+        for client in [c for c in self._clients if c.principal_id == principal_id]:
+            if not allowed:
+                self._let_go(client, ByeCode.FORBIDDEN)
+            elif allowed != client.topics:
+                self._unlist(client)
+                client.narrow(allowed)
+                if client.behind is None:
+                    self._list(client)
+
+    async def drain(self, *, grace_s: float = 2.0) -> None:
+        """Tell every client to come back later, and wait until they are gone.
+
+        Nobody is admitted any more. Returns after *grace_s* at the latest.
+        """
+        self._is_closed = True
+        for client in list(self._clients):
+            self._let_go(client, ByeCode.SHUTTING_DOWN)
+        with anyio.move_on_after(grace_s):
+            while self._clients:
+                self._nobody = anyio.Event()
+                await self._nobody.wait()
+
+    async def aclose(self) -> None:
+        """Let everybody go at once, and stop reading."""
+        await self.drain(grace_s=0)
+        self._scope.cancel()
+
+    # --- the stream -------------------------------------------------------------------
+
+    async def _hand_out(self, batch: Batch) -> None:
+        if batch.has_gap:
+            self._counts["gaps"] += 1
+            _LOG.warning("the bus has lost history: every client is told to resync")
+            self._history.restart(None if batch.deliveries else batch.position)
+            for client in self._clients:
+                client.offer_resync()
+        work = 0
+        for delivery in batch.deliveries:
+            event = Event(delivery)
+            self._counts["messages"] += 1
+            if self._history.add(event):
+                work += self._offer(event)
+            self._position = delivery.position
+            if work > self._limits.offers_per_turn:
+                work = 0
+                await anyio.lowlevel.checkpoint()
+        self._position = batch.position
+
+    def _offer(self, event: Event) -> int:
+        topics = event.delivery.message.topics
+        hearers = set[Subscription]().union(*(self._by_topic.get(t, ()) for t in topics))
+        for client in hearers:
+            if client.floor is not None:
+                if not self._bus.is_after(event.delivery.position, client.floor):
+                    continue
+                client.floor = None
+            if not client.offer(event):
+                self._counts["slow"] += 1
+                self._let_go(client, ByeCode.SLOW_CONSUMER)
+        self._counts["deliveries"] += len(hearers)
+        return len(hearers)
+
+    async def _pause(self, error: UpstreamError) -> None:
+        self._counts["bus_failures"] += 1
+        _LOG.warning("the bus is away: %s", error)
+        await anyio.sleep(self._limits.pause_after_failure_s)
+
+    # --- the clients ------------------------------------------------------------------
+
+    def _admit(self, principal_id: str) -> None:
+        if self._is_closed:
+            raise ClosedError
+        limits = self._limits
+        mine = sum(client.principal_id == principal_id for client in self._clients)
+        for limit, count, most in (
+            ("streams", len(self._clients), limits.clients),
+            ("streams_per_user", mine, limits.clients_per_principal),
+        ):
+            if count >= most:
+                self._counts["refused"] += 1
+                raise LimitExceededError(limit, retry_after_s=limits.retry_after_refusal_s)
+
+    async def _catch_up(self, client: Subscription) -> None:
+        """Queue some of what *client* has missed; list it when it has missed nothing more.
+
+        Nothing is awaited between the last look at where the hub stands and the listing,
+        so that no message falls in between.
+        """
+        position = client.behind
+        if position is None:
+            return
+        is_ahead = self._bus.is_after(position, self.position)
+        missed: Sequence[HeldEvent] | None = ()
+        if position != self.position and not is_ahead:
+            missed = self._history.since(position, limit=self._limits.batch)
+            if missed is None:
+                missed = await self._missed(position)
+        if missed is None:
+            self._counts["gaps"] += 1
+            client.start_over()
+        for place, event in missed or ():
+            client.behind = place
+            if event is not None and not client.topics.isdisjoint(event.delivery.message.topics):
+                client.offer(event)
+        if not missed:
+            client.behind = None
+            client.floor = position if is_ahead else None
+            self._list(client)
+
+    async def _missed(self, after: BusPosition) -> list[HeldEvent] | None:
+        """Return what the bus has after *after* and the hub has handed out; None: a gap."""
+        batch = await self._bus.read(after, wait_s=0, limit=self._limits.batch)
+        if batch.has_gap:
+            return None
+        found: list[HeldEvent] = [(d.position, Event(d)) for d in batch.deliveries]
+        if batch.position != after:
+            # Also when nothing in between could be read.
+            found.append((batch.position, None))
+        return [held for held in found if not self._bus.is_after(held[0], self.position)]
+
+    def _list(self, client: Subscription) -> None:
+        for topic in client.topics:
+            self._by_topic.setdefault(topic, set()).add(client)
+
+    def _unlist(self, client: Subscription) -> None:
+        for topic in client.topics:
+            listeners = self._by_topic.get(topic, set())
+            listeners.discard(client)
+            if not listeners:
+                self._by_topic.pop(topic, None)
+
+    def _let_go(self, client: Subscription, code: ByeCode) -> None:
+        self._unlist(client)
+        client.end(code)
+
+    def _leave(self, client: Subscription) -> None:
+        """Forget *client*: it was closed."""
+        if client in self._clients:
+            self._clients.discard(client)
+            self._counts["coalesced"] += client.pending.coalesced
+            self._unlist(client)
+        if not self._clients:
+            self._nobody.set()

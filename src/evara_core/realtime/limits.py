@@ -1,0 +1,77 @@
+"""How much the hub holds, and what it has counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["HubLimits", "HubStats"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubLimits:
+    """Every bound of the hub."""
+
+    clients: int = 900
+    """Streams in all. A process may usually open 1,024 files, and needs some for itself."""
+
+    clients_per_principal: int = 10
+    """Streams of one user: several tabs on several devices, and no more."""
+
+    retry_after_refusal_s: float = 10.0
+    """What a refused client is told to wait: a heartbeat's time, in which dead streams end."""
+
+    events_per_client: int = 1_000
+    """Alerts that may wait for one client: hours of a bad day."""
+
+    keys_per_client: int = 20_000
+    """Newest values that may wait for one client: two kinds of 10,000 nodes."""
+
+    longest_wait_s: float = 30.0
+    """For so long a client may fetch nothing although something waits. Healthy ones fetch
+    within milliseconds; a phone that changes cells is back within this."""
+
+    window_s: float = 0.05
+    """A client fetches at most once in this time. Under load several messages then share
+    one write, which is what costs; nobody sees 50 ms on a gauge."""
+
+    batch: int = 256
+    """Items in one fetch: some 100 KB of text."""
+
+    held_messages: int = 2_000
+    """The newest messages, for clients that come back after a short break: about 1 MB."""
+
+    offers_per_turn: int = 5_000
+    """Messages times clients that are queued before others in the event loop get a turn:
+    some 5 ms."""
+
+    read_wait_s: float = 5.0
+    """How long one read of the bus waits when nothing happens."""
+
+    pause_after_failure_s: float = 1.0
+    """Between two attempts to reach a bus that is away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubStats:
+    """What became of what. Counted since the start, but for `clients`."""
+
+    clients: int
+    messages: int
+    """Read from the bus, repetitions included."""
+
+    deliveries: int
+    """Messages times the clients that they were queued for."""
+
+    coalesced: int
+    """Values that newer ones replaced before they were fetched."""
+
+    refused: int
+    """Clients that were not admitted because a limit was met."""
+
+    slow: int
+    """Clients that were let go because they did not keep up."""
+
+    gaps: int
+    """Times that history did not reach back, for the hub or for a client that resumed."""
+
+    bus_failures: int

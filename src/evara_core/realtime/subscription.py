@@ -1,0 +1,301 @@
+"""One client's share of the stream: what waits for it, and when it is let go.
+
+It is filled by the hub and emptied by whoever writes to the client.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+import anyio
+
+from evara_core.errors import ClosedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime
+
+    from evara_core.clock import Clock
+    from evara_core.realtime.limits import HubLimits
+    from evara_core.realtime.ports import BusPosition, Delivery
+
+__all__ = ["Bye", "ByeCode", "Event", "Item", "Pending", "Resync", "Subscription", "is_coalesced"]
+
+_COALESCED_KINDS = frozenset({"reading", "node"})
+
+
+class ByeCode(StrEnum):
+    """Why the server ends a stream. Permanent."""
+
+    SLOW_CONSUMER = "SLOW_CONSUMER"
+    """It did not keep up, and alerts are never left out. `errors.SlowConsumerError`."""
+
+    SHUTTING_DOWN = "SHUTTING_DOWN"
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105 - a code
+    FORBIDDEN = "FORBIDDEN"
+    """The caller may no longer listen."""
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether to come back with the last id; otherwise, sign in anew."""
+        return self in {ByeCode.SLOW_CONSUMER, ByeCode.SHUTTING_DOWN}
+
+
+class Event:
+    """A delivery, encoded at most once for each wire format, whatever the number of clients."""
+
+    __slots__ = ("_encoded", "delivery")
+
+    def __init__(self, delivery: Delivery) -> None:
+        self.delivery = delivery
+        self._encoded: dict[Callable[[Delivery], bytes], bytes] = {}
+
+    def encoded(self, encode: Callable[[Delivery], bytes]) -> bytes:
+        """Return what *encode* makes of it."""
+        found = self._encoded.get(encode)
+        if found is None:
+            found = self._encoded[encode] = encode(self.delivery)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """Something is missing between what came before and what comes next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The end, and why."""
+
+    code: ByeCode
+
+
+Item: TypeAlias = Event | Resync | Bye
+
+
+def is_coalesced(kind: str) -> bool:
+    """Say whether newer news of *kind* and the same key replaces older."""
+    return kind in _COALESCED_KINDS
+
+
+class Pending:
+    """What waits for one client, in the order of the stream.
+
+    Newer news takes the place of older at the *end* of the line: so whatever was sent, all
+    that came before it was sent too or will be replaced by something yet to come, and
+    resuming from the last id loses nothing.
+
+    Args:
+        most_events: Alerts that may wait. One more, and the client is let go.
+        most_keys: Things whose newest value may wait, likewise.
+    """
+
+    __slots__ = ("_events", "_items", "_most_events", "_most_keys", "coalesced")
+
+    def __init__(self, *, most_events: int, most_keys: int) -> None:
+        self._items: dict[tuple[str, str] | str, Event | Resync] = {}
+        self._events = 0
+        self._most_events = most_events
+        self._most_keys = most_keys
+        self.coalesced = 0
+        """How often newer news replaced older."""
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def offer(self, event: Event) -> bool:
+        """Queue *event*; False when there is no room, and the client must go."""
+        message = event.delivery.message
+        if is_coalesced(message.kind):
+            key = (message.kind, message.key)
+            if self._items.pop(key, None) is not None:
+                self.coalesced += 1
+            self._items[key] = event
+            return len(self._items) - self._events <= self._most_keys
+        if message.message_id in self._items:
+            return True
+        self._items[message.message_id] = event
+        self._events += 1
+        return self._events <= self._most_events
+
+    def offer_resync(self) -> None:
+        """Queue the news that something is missing here."""
+        key = ("", "")
+        self._items.pop(key, None)
+        self._items[key] = Resync()
+
+    def take(self, most: int) -> list[Event | Resync]:
+        """Remove and return the oldest *most* items."""
+        keys = list(islice(self._items, most))
+        self._events -= sum(isinstance(key, str) for key in keys)
+        return [self._items.pop(key) for key in keys]
+
+    def keep(self, topics: frozenset[str]) -> None:
+        """Forget what none of *topics* hears of."""
+        kept = [
+            item
+            for item in self.take(len(self._items))
+            if isinstance(item, Resync) or not topics.isdisjoint(item.delivery.message.topics)
+        ]
+        for item in kept:
+            if isinstance(item, Resync):
+                self.offer_resync()
+            else:
+                self.offer(item)
+
+    def clear(self) -> None:
+        """Forget everything: the client is gone, or starts anew."""
+        self._items.clear()
+        self._events = 0
+
+
+class Subscription:
+    """A client of the hub, from `Hub.subscribe` to `close`."""
+
+    __slots__ = (
+        "_catch_up",
+        "_clock",
+        "_ended",
+        "_expires_at",
+        "_fetched_at_s",
+        "_is_over",
+        "_leave",
+        "_limits",
+        "_news",
+        "_waiting_since_s",
+        "behind",
+        "floor",
+        "pending",
+        "principal_id",
+        "topics",
+    )
+
+    def __init__(
+        self,
+        *,
+        principal_id: str,
+        topics: frozenset[str],
+        expires_at: datetime | None,
+        clock: Clock,
+        limits: HubLimits,
+        after: BusPosition | None,
+        leave: Callable[[Subscription], None],
+        catch_up: Callable[[Subscription], Awaitable[None]],
+    ) -> None:
+        self.principal_id = principal_id
+        self.topics = topics
+        self.behind = after
+        """What lies after this has yet to be fetched out of history; None: it is live."""
+
+        self.floor: BusPosition | None = None
+        """What lies up to here was seen already, if the hub comes to it only now."""
+
+        self.pending = Pending(
+            most_events=limits.events_per_client, most_keys=limits.keys_per_client
+        )
+        self._expires_at = expires_at
+        self._clock = clock
+        self._limits = limits
+        self._leave = leave
+        self._catch_up = catch_up
+        self._news = anyio.Event()
+        self._waiting_since_s: float | None = None
+        self._fetched_at_s = -limits.window_s
+        self._ended: ByeCode | None = None
+        self._is_over = False
+
+    def __repr__(self) -> str:
+        state = self._ended or f"{len(self.pending)} pending"
+        return f"<Subscription of {self.principal_id}: {state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def receive(self, *, wait_s: float = 15.0) -> list[Item]:
+        """Return what has come, oldest first, waiting up to *wait_s* for the first of it.
+
+        Nothing came when the list is empty: send a heartbeat. A `Bye` is the last item of
+        the last list; after it there is nothing to receive.
+
+        Raises:
+            ClosedError: It was closed, or its `Bye` was received.
+            UpstreamError: The bus is away, and is needed for what was missed.
+        """
+        if self._is_over:
+            raise ClosedError
+        while self.behind is not None and len(self.pending) < self._limits.batch:
+            await self._catch_up(self)
+        if not self.pending and self._ended is None:
+            with anyio.move_on_after(min(wait_s, self._time_left_s())):
+                await self._news.wait()
+        if self.pending:
+            # Others that come within the window join this fetch.
+            due_at_s = self._fetched_at_s + self._limits.window_s
+            await anyio.sleep(max(0.0, due_at_s - anyio.current_time()))
+        if self._time_left_s() <= 0:
+            self.end(ByeCode.TOKEN_EXPIRED)
+        return self._fetch()
+
+    def offer(self, event: Event) -> bool:
+        """Queue *event*; False when it does not fit, or waited too long."""
+        now_s = self._clock.elapsed_s()
+        if self._waiting_since_s is None:
+            self._waiting_since_s = now_s
+            self._news.set()
+        is_late = now_s - self._waiting_since_s > self._limits.longest_wait_s
+        return self.pending.offer(event) and not is_late
+
+    def offer_resync(self) -> None:
+        """Queue the news that something is missing here."""
+        self.pending.offer_resync()
+        self._news.set()
+
+    def start_over(self) -> None:
+        """Forget what waits: the client must read a snapshot anyway."""
+        self.pending.clear()
+        self.offer_resync()
+
+    def narrow(self, topics: frozenset[str]) -> None:
+        """Hear *topics* from now on, and forget what waits of others."""
+        gained = topics - self.topics
+        self.topics = topics
+        self.pending.keep(topics)
+        if gained:
+            self.offer_resync()
+
+    def end(self, code: ByeCode) -> None:
+        """Say goodbye with *code*. The first reason is the one that counts."""
+        if self._ended is None:
+            self._ended = code
+            if code is not ByeCode.SHUTTING_DOWN:
+                self.pending.clear()
+            self._news.set()
+
+    def close(self) -> None:
+        """Leave the hub. Closing twice is no error."""
+        self._is_over = True
+        self.pending.clear()
+        self._leave(self)
+        self._news.set()
+
+    def _time_left_s(self) -> float:
+        if self._expires_at is None:
+            return math.inf
+        return (self._expires_at - self._clock.now()).total_seconds()
+
+    def _fetch(self) -> list[Item]:
+        taken: list[Item] = [*self.pending.take(self._limits.batch)]
+        self._news = anyio.Event()
+        self._fetched_at_s = anyio.current_time()
+        self._waiting_since_s = self._clock.elapsed_s() if self.pending else None
+        if self._ended is not None and not self.pending:
+            taken.append(Bye(self._ended))
+            self._is_over = True
+        return taken
