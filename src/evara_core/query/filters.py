@@ -15,7 +15,7 @@ from evara_core.query.ast import (
     IsNull,
     Not,
 )
-from evara_core.query.spec import RESERVED_PARAMETERS, CountMode, Operator
+from evara_core.query.spec import CountMode, Operator
 from evara_core.query.values import read_flag, read_value, split_list
 
 if TYPE_CHECKING:
@@ -24,9 +24,18 @@ if TYPE_CHECKING:
     from evara_core.query.ast import Condition
     from evara_core.query.spec import Field, ListSpec
 
-__all__ = ["Budget", "build_filter", "parameter_names"]
+__all__ = [
+    "LIST_OPERATORS",
+    "Budget",
+    "build_condition",
+    "build_filter",
+    "parameter_names",
+    "resolve",
+]
 
-_LISTS = frozenset({Operator.BETWEEN, Operator.IN, Operator.NOT_IN})
+LIST_OPERATORS = frozenset({Operator.BETWEEN, Operator.IN, Operator.NOT_IN})
+"""Those that take several values."""
+
 _BOUNDS = 2
 
 
@@ -50,7 +59,7 @@ class Budget:
 
 
 def build_filter(
-    spec: ListSpec, parameter: str, texts: Sequence[str], *, budget: Budget, where: str = ""
+    spec: ListSpec, parameter: str, texts: Sequence[str], *, budget: Budget
 ) -> Condition:
     """Return the condition that *parameter*, such as `level__gte`, states with *texts*.
 
@@ -59,30 +68,59 @@ def build_filter(
         parameter: The field, and the operator unless it is equality.
         texts: The values, one for each time that the parameter was given.
         budget: Shared by all the filters of a request.
-        where: The parameter to blame, if it is not *parameter* itself.
 
     Raises:
         InvalidParameterError: The spec does not allow it, or a value is malformed.
     """
-    blamed = where or parameter[:_LONGEST_NAME]
-    field, operator = _resolve(spec, parameter, blamed)
-    budget.spend(blamed)
+    blamed = parameter[:_LONGEST_NAME]
+    field, operator = resolve(spec, parameter, blamed)
     if operator is None:
         items = [item for text in texts for item in split_list(blamed, text)]
-        operator = Operator.EQ if len(items) == 1 else Operator.IN
-        _require(field, operator, blamed)
     elif len(texts) > 1:
         raise InvalidParameterError(blamed, "given more than once")
     else:
-        items = split_list(blamed, texts[0]) if operator in _LISTS else [texts[0]]
-    if len(items) > spec.max_values:
-        raise InvalidParameterError(blamed, f"more than {spec.max_values} values")
+        items = split_list(blamed, texts[0]) if operator in LIST_OPERATORS else [texts[0]]
+    return build_condition(field, operator, items, blamed=blamed, budget=budget)
+
+
+def build_condition(
+    field: Field,
+    operator: Operator | None,
+    items: Sequence[str],
+    *,
+    blamed: str,
+    budget: Budget,
+) -> Condition:
+    """Return the condition that *field* stands in this relation to *items*.
+
+    Args:
+        field: Its operators include *operator*.
+        operator: None: equal to the item, or to one of them.
+        items: The values as text.
+        blamed: The parameter that an error names.
+        budget: Shared by all the filters of a request.
+
+    Raises:
+        InvalidParameterError: A value is malformed, or there are too many or too few.
+    """
+    budget.spend(blamed)
+    if len(items) > budget.spec.max_values:
+        raise InvalidParameterError(blamed, f"more than {budget.spec.max_values} values")
+    if operator is None:
+        operator = Operator.EQ if len(items) == 1 else Operator.IN
+        if operator not in field.operators:
+            problem = "takes one value" if operator is Operator.IN else "takes a list of values"
+            raise InvalidParameterError(blamed, problem)
+    elif operator not in LIST_OPERATORS and len(items) != 1:
+        raise InvalidParameterError(blamed, "takes one value")
     return _condition(field, operator, blamed, items)
 
 
 def parameter_names(spec: ListSpec) -> tuple[str, ...]:
     """Return the names of all parameters that *spec* takes, for a message."""
     names = {"cursor", "fields", "limit", "page", "sort"}
+    if any(field.operators for field in spec.fields):
+        names.add("where")
     names.update(_spelt(field, each) for field in spec.fields for each in field.operators)
     if spec.searchable:
         names.add("search")
@@ -96,10 +134,15 @@ def parameter_names(spec: ListSpec) -> tuple[str, ...]:
 _LONGEST_NAME = 100
 
 
-def _resolve(spec: ListSpec, parameter: str, blamed: str) -> tuple[Field, Operator | None]:
+def resolve(spec: ListSpec, parameter: str, blamed: str) -> tuple[Field, Operator | None]:
+    """Return the field and the operator that *parameter* names; None: plain equality.
+
+    Raises:
+        InvalidParameterError: *spec* does not allow it.
+    """
     name, separator, suffix = parameter.partition("__")
     field = spec.field(name)
-    if field is None or not field.operators or name in RESERVED_PARAMETERS:
+    if field is None or not field.operators:
         raise InvalidParameterError(blamed, "unknown parameter", parameter_names(spec))
     if not separator:
         if not field.operators & {Operator.EQ, Operator.IN}:
@@ -110,12 +153,6 @@ def _resolve(spec: ListSpec, parameter: str, blamed: str) -> tuple[Field, Operat
     return field, Operator(suffix)
 
 
-def _require(field: Field, operator: Operator, blamed: str) -> None:
-    if operator not in field.operators:
-        problem = "takes one value" if operator is Operator.IN else "takes a list of values"
-        raise InvalidParameterError(blamed, problem)
-
-
 def _operator_names(field: Field) -> tuple[str, ...]:
     return tuple(sorted(_spelt(field, each) for each in field.operators))
 
@@ -124,7 +161,7 @@ def _spelt(field: Field, operator: Operator) -> str:
     return field.name if operator is Operator.EQ else f"{field.name}__{operator}"
 
 
-def _condition(field: Field, operator: Operator, blamed: str, items: list[str]) -> Condition:
+def _condition(field: Field, operator: Operator, blamed: str, items: Sequence[str]) -> Condition:
     match operator:
         case Operator.IS_NULL:
             missing = IsNull(field.name)
@@ -145,7 +182,7 @@ def _condition(field: Field, operator: Operator, blamed: str, items: list[str]) 
             return Compare(field.name, Comparison(operator.value), value)
 
 
-def _between(field: Field, blamed: str, items: list[str]) -> Condition:
+def _between(field: Field, blamed: str, items: Sequence[str]) -> Condition:
     if len(items) != _BOUNDS:
         raise InvalidParameterError(blamed, "takes two values, low,high")
     low, high = (read_value(field, blamed, item) for item in items)

@@ -6,6 +6,7 @@
   search=bakul tank               words, each in at least one searchable field
   sort=-created_at,label          minus: descending
   fields=id,label                 only these
+  where=any(status=Alert,all(category=OHT,level__lt=20),not(label__is_null=true))
   limit=20  cursor=…  page=2  count=exact  include=…
 
 Whatever the spec does not declare is refused: InvalidParameterError names the parameter,
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from evara_core.errors import InvalidParameterError
 from evara_core.query.ast import AllOf, SortKey
 from evara_core.query.filters import Budget, build_filter, parameter_names
+from evara_core.query.groups import parse_groups
 from evara_core.query.spec import CountMode, ListQuery
 from evara_core.query.values import read_text, shown
 
@@ -35,7 +37,7 @@ MAX_PARAMETERS = 100
 
 _MOST_DIGITS = 9
 _LONGEST_SEARCH = 200
-_SINGLE = ("cursor", "page", "limit", "sort", "fields", "search", "count", "include")
+_SINGLE = ("cursor", "page", "limit", "sort", "fields", "search", "count", "include", "where")
 
 
 def parse_list_query(spec: ListSpec, params: Sequence[tuple[str, str]]) -> ListQuery:
@@ -53,7 +55,7 @@ def parse_list_query(spec: ListSpec, params: Sequence[tuple[str, str]]) -> ListQ
     return ListQuery(
         resource=spec.name,
         version=spec.version,
-        where=_filters(spec, given),
+        where=_filters(spec, given, single.get("where")),
         search=_search(spec, single.get("search")),
         search_fields=spec.searchable,
         sort=_sort(spec, single.get("sort")),
@@ -83,12 +85,14 @@ def _only(name: str, values: list[str]) -> str:
     return read_text(name, values[0])
 
 
-def _filters(spec: ListSpec, given: Mapping[str, list[str]]) -> Condition:
+def _filters(spec: ListSpec, given: Mapping[str, list[str]], groups: str | None) -> Condition:
     parts: list[Condition] = []
     budget = Budget(spec)
     for name, values in given.items():
         texts = [read_text(name, value) for value in values]
         parts.append(build_filter(spec, name, texts, budget=budget))
+    if groups:
+        parts.append(parse_groups(spec, groups, budget=budget))
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 
