@@ -1,0 +1,1 @@
+"""FastAPI: one call to install, and dependencies that say what a route needs."""

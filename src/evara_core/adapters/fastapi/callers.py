@@ -1,0 +1,144 @@
+"""Who calls, and whether it may: dependencies for routes.
+
+Order of checks: token → user row → permission. The tenancy scope is applied by the queries
+that the route makes for the principal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeAlias
+
+from evara_core._optional import provided_by
+from evara_core.access.permissions import AccessPolicy
+from evara_core.access.principal import Principal
+from evara_core.access.tokens import TokenVerifier, VerifiedToken, bearer_token
+from evara_core.errors import ConfigurationError, UnauthenticatedError
+
+with provided_by("fastapi", package="fastapi"):
+    from fastapi import Depends, Request
+    from fastapi.security import HTTPBearer
+
+__all__ = [
+    "Caller",
+    "FindPrincipal",
+    "Guard",
+    "Public",
+    "RequirePermission",
+    "current_caller",
+    "current_principal",
+]
+
+FindPrincipal: TypeAlias = Callable[[VerifiedToken], Awaitable[Principal | None]]
+"""Return the active user that a token names, as its row says now; None: there is none."""
+
+_STATE: Final = "evara_guard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What `install` was given to decide with."""
+
+    verifier: TokenVerifier
+    find_principal: FindPrincipal
+    policy: AccessPolicy
+
+    async def caller(self, authorization: str | None) -> Caller:
+        """Return who calls.
+
+        Raises:
+            UnauthenticatedError: No token, a bad one, or one of nobody.
+        """
+        token = self.verifier.verify(bearer_token(authorization))
+        principal = await self.find_principal(token)
+        if principal is None:
+            reason = "user_unknown_or_inactive"
+            raise UnauthenticatedError(reason)
+        return Caller(principal=principal, token=token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A known user, and the token that it came with."""
+
+    principal: Principal
+    token: VerifiedToken
+
+
+def keep_guard(app: Any, guard: Guard) -> None:  # noqa: ANN401 - a FastAPI, or a router of one
+    """Let the dependencies of *app* find *guard*."""
+    setattr(app.state, _STATE, guard)
+
+
+def guard_of(request: Request) -> Guard:
+    """Return what the application of *request* decides with.
+
+    Raises:
+        ConfigurationError: `install` was not called.
+    """
+    guard = getattr(request.app.state, _STATE, None)
+    if not isinstance(guard, Guard):
+        problem = "evara_core.adapters.fastapi.install was not called for this application"
+        raise ConfigurationError(problem)
+    return guard
+
+
+# It describes the header in OpenAPI and checks nothing: `Guard.caller` does.
+_DESCRIBED = HTTPBearer(auto_error=False, description="A token, as `Authorization: Bearer …`.")
+
+
+async def current_caller(request: Request, _: Annotated[object, Depends(_DESCRIBED)]) -> Caller:
+    """Return who calls, for routes that also need to know of the token.
+
+    Raises:
+        UnauthenticatedError: No token, a bad one, or one of nobody.
+    """
+    return await guard_of(request).caller(request.headers.get("Authorization"))
+
+
+async def current_principal(caller: Annotated[Caller, Depends(current_caller)]) -> Principal:
+    """Return who calls.
+
+    Raises:
+        UnauthenticatedError: No token, a bad one, or one of nobody.
+    """
+    return caller.principal
+
+
+class RequirePermission:
+    """A dependency: the caller, if it may do this.
+
+    The name is checked against the policy when `install` looks at the routes.
+    """
+
+    def __init__(self, permission: str) -> None:
+        self.permission = permission
+
+    def __repr__(self) -> str:
+        return f"RequirePermission({self.permission!r})"
+
+    async def __call__(
+        self, request: Request, principal: Annotated[Principal, Depends(current_principal)]
+    ) -> Principal:
+        """Return the caller.
+
+        Raises:
+            UnauthenticatedError: It is not known.
+            DeniedError: It may not do this.
+        """
+        guard_of(request).policy.require(principal, self.permission)
+        return principal
+
+
+class Public:
+    """A dependency that marks a route as open to everybody, and says why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"Public({self.reason!r})"
+
+    def __call__(self) -> None:
+        """Let everybody pass."""

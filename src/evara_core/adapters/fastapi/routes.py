@@ -1,0 +1,90 @@
+"""Every route says who may call it, and takes no parameter that it does not declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evara_core._optional import provided_by
+from evara_core.access.permissions import AccessPolicy
+from evara_core.adapters.fastapi.callers import Public, RequirePermission, current_caller
+from evara_core.adapters.fastapi.lists import ListOf
+from evara_core.errors import ConfigurationError, InvalidParameterError
+
+with provided_by("fastapi", package="fastapi"):
+    from fastapi import FastAPI, Request, routing
+
+__all__ = ["check_routes", "declared_parameters_only"]
+
+
+def check_routes(
+    app: FastAPI, policy: AccessPolicy, *, open_paths: Mapping[str, str] | None = None
+) -> None:
+    """Make sure that every route of *app* says who may call it.
+
+    That is: it depends on `RequirePermission`, on `Public`, or at least on the caller.
+
+    Args:
+        app: With all its routes.
+        policy: Which knows the permissions.
+        open_paths: Path → reason, for what has no dependencies: mounted files, the pages
+            with the documentation.
+
+    Raises:
+        ConfigurationError: A route says nothing, or names a permission that does not exist.
+    """
+    silent = []
+    for route in _routes(app):
+        path = getattr(route, "path", None) or str(route)
+        calls = list(_calls(getattr(route, "dependant", None)))
+        for call in calls:
+            if isinstance(call, RequirePermission):
+                policy.registry.check(call.permission)
+        is_told = any(
+            isinstance(call, RequirePermission | Public) or call is current_caller for call in calls
+        )
+        if not is_told and path not in (open_paths or {}):
+            silent.append(path)
+    if silent:
+        problem = (
+            f"routes that say not who may call them: {', '.join(sorted(silent))}."
+            " Add Depends(RequirePermission(…)) or Depends(Public(reason))."
+        )
+        raise ConfigurationError(problem)
+
+
+async def declared_parameters_only(request: Request) -> None:
+    """Refuse query parameters that the route does not declare: a dependency.
+
+    A list declares its own, and looks after them itself.
+
+    Raises:
+        InvalidParameterError: There is one.
+    """
+    dependants = list(_dependants(getattr(request.scope.get("route"), "dependant", None)))
+    if any(isinstance(each.call, ListOf) for each in dependants):
+        return
+    allowed = {field.alias for each in dependants for field in each.query_params}
+    for name in request.query_params:
+        if name not in allowed:
+            problem = "unknown parameter"
+            raise InvalidParameterError(name[:100], problem, tuple(sorted(allowed)))
+
+
+def _routes(app: FastAPI) -> Iterator[Any]:
+    # FastAPI 0.13x began to keep included routers whole; before, it copied their routes.
+    flatten = getattr(routing, "iter_route_contexts", None)
+    yield from flatten(app.routes) if flatten else app.routes
+
+
+def _calls(dependant: Any) -> Iterator[Any]:  # noqa: ANN401 - of FastAPI, without a public name
+    for each in _dependants(dependant):
+        yield each.call
+
+
+def _dependants(dependant: Any) -> Iterator[Any]:  # noqa: ANN401 - the same
+    if dependant is None:
+        return
+    yield dependant
+    for below in dependant.dependencies:
+        yield from _dependants(below)

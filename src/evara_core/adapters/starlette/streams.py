@@ -1,0 +1,119 @@
+"""Event streams: a subscription of the hub, written as server-sent events."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING
+
+import anyio
+
+from evara_core._optional import provided_by
+from evara_core.errors import ClosedError, UpstreamError
+from evara_core.realtime.subscription import Bye, Event, Resync
+from evara_core.realtime.wire import (
+    HEARTBEAT,
+    Reconnect,
+    bye_frame,
+    event_frame,
+    resync_frame,
+    retry_frame,
+)
+
+with provided_by("fastapi", package="starlette"):
+    from starlette.responses import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from starlette.types import Receive, Scope, Send
+
+    from evara_core.realtime.subscription import Item, Subscription
+
+__all__ = ["EventStreamResponse"]
+
+_LOG = logging.getLogger(__name__)
+
+
+class EventStreamResponse(Response):
+    """Writes what a subscription receives until either side ends it; then closes it.
+
+    Args:
+        subscription: Of the hub. It is closed in any case.
+        heartbeat_s: A comment after so long without news. Proxies close what is silent for 60 s.
+        send_timeout_s: A write that a client does not take for so long ends the stream.
+        reconnect: The pause that clients are told to make.
+        chance: For the pause of each.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        *,
+        heartbeat_s: float = 15.0,
+        send_timeout_s: float = 10.0,
+        reconnect: Reconnect = Reconnect(),
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        # "no-transform" and "X-Accel-Buffering" keep proxies from collecting what is to flow.
+        super().__init__(
+            headers={"Cache-Control": "private, no-store, no-transform", "X-Accel-Buffering": "no"}
+        )
+        del self.headers["content-length"]
+        self._subscription = subscription
+        self._heartbeat_s = heartbeat_s
+        self._send_timeout_s = send_timeout_s
+        self._retry_ms = reconnect.draw_ms(chance)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve the stream."""
+        del scope
+        with self._subscription:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._listen, receive, tasks.cancel_scope.cancel)
+                try:
+                    await self._write(send)
+                except (TimeoutError, ClosedError, UpstreamError, OSError) as error:
+                    # The client resumes where it was. Nothing can be said to it any more.
+                    _LOG.info("an event stream ends: %r", error)
+                tasks.cancel_scope.cancel()
+
+    @staticmethod
+    async def _listen(receive: Receive, leave: Callable[[], None]) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        leave()
+
+    async def _write(self, send: Send) -> None:
+        with anyio.fail_after(self._send_timeout_s):
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+        body = retry_frame(self._retry_ms)
+        is_last = False
+        while not is_last:
+            with anyio.fail_after(self._send_timeout_s):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            items = await self._subscription.receive(wait_s=self._heartbeat_s)
+            is_last = bool(items) and isinstance(items[-1], Bye)
+            body = self._frames(items) or HEARTBEAT
+        with anyio.fail_after(self._send_timeout_s):
+            await send({"type": "http.response.body", "body": body})
+
+    def _frames(self, items: Sequence[Item]) -> bytes:
+        return b"".join(map(self._frame, items))
+
+    def _frame(self, item: Item) -> bytes:
+        match item:
+            case Event():
+                return item.encoded(event_frame)
+            case Resync():
+                return resync_frame()
+            case Bye(code):
+                return bye_frame(code, is_resumable=code.is_resumable, retry_ms=self._retry_ms)
