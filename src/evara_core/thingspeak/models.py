@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["Channel", "Entry", "Position"]
+__all__ = ["Channel", "Entry", "Page", "Position"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +50,38 @@ class Channel:
     elevation: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    """When the settings were changed. It says nothing about the newest entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One answer to a read: the channel, and the newest rows of what was asked for."""
+
+    channel: Channel
+    entries: tuple[Entry, ...]
+    """By `created_at`, then `entry_id`; oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """How far a channel has been read: the last entry that was taken."""
+    """How far a channel has been read: the last entry that was taken.
+
+    Entries are taken in the order of their ids, which is the order in which the channel
+    got them, not that of their times.
+    """
 
     entry_id: int
     created_at: datetime
+
+    held: tuple[tuple[int, str | None], ...] = ()
+    """What the fields of that entry held, to notice that history was rewritten under the
+    same ids and times. Empty: that is not compared."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> Position:
+        """Return the position after *entry* was taken."""
+        return cls(
+            entry_id=entry.entry_id,
+            created_at=entry.created_at,
+            held=tuple(sorted(entry.fields.items())),
+        )

@@ -1,0 +1,73 @@
+"""The calls that ThingSpeak knows: what to send, and how to read what comes. Performs nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evara_core.errors import InvalidInputError
+from evara_core.thingspeak.protocol import Call, Request, read_entry, read_feed
+from evara_core.thingspeak.times import render_query_time
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from evara_core.thingspeak.keys import Key
+    from evara_core.thingspeak.models import Entry, Page
+
+__all__ = ["Calls"]
+
+
+class Calls:
+    """Makes calls.
+
+    Args:
+        is_key_in_url: Send keys as a query parameter. They then stand in the logs of every
+            proxy on the way; only for servers that do not read the header.
+    """
+
+    def __init__(self, *, is_key_in_url: bool = False) -> None:
+        self._is_key_in_url = is_key_in_url
+
+    def feed(
+        self,
+        channel_id: int,
+        key: Key | None,
+        *,
+        rows: int,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        extras: str = "",
+    ) -> Call[Page]:
+        """The newest *rows* rows from *start* to *end*.
+
+        Args:
+            channel_id: Which channel.
+            key: A read or write key of it; None: it is public.
+            rows: At most 8,000. Above 100 the answer may be five minutes old.
+            start: Included; None: from the beginning, if *rows* is not 0.
+            end: Included; None: up to the server's now.
+            extras: More query parameters, each with an ampersand before it.
+        """
+        target = f"/channels/{_checked(channel_id)}/feeds.json?results={rows}"
+        if start is not None:
+            target += f"&start={render_query_time(start)}"
+        if end is not None:
+            target += f"&end={render_query_time(end)}"
+        return Call(self._get(target + extras, key), read_feed, channel_id)
+
+    def last(self, channel_id: int, key: Key | None, *, extras: str = "") -> Call[Entry | None]:
+        """The newest row by id; None: no data, or no access."""
+        target = f"/channels/{_checked(channel_id)}/feeds/last.json"
+        if extras:
+            target += "?" + extras[1:]
+        return Call(self._get(target, key), read_entry, channel_id)
+
+    def _get(self, target: str, key: Key | None) -> Request:
+        return Request(target=target, key=key, is_key_in_url=self._is_key_in_url)
+
+
+def _checked(channel_id: int) -> int:
+    if type(channel_id) is not int or channel_id < 0:
+        problem = f"a channel id is a whole number, not {channel_id!r}"
+        raise InvalidInputError(problem)
+    return channel_id

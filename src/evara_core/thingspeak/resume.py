@@ -1,0 +1,231 @@
+"""Going on from a stored position: what came since, in the order of the ids. Performs nothing.
+
+The channel numbers its rows as they arrive. So what is new are the ids above the position,
+and the newest id, which every answer tells, says how many these are. They are looked for
+where they usually are, after the time of the position; only when some are missing there,
+also ahead of the server's clock and back in the past, where devices that report late and
+bulk updates put them.
+
+The row at the position is asked for as well: if it is gone or different, the channel was
+cleared or rewritten.
+"""
+
+from __future__ import annotations
+
+import heapq
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from evara_core.errors import ChannelReset, UpstreamGarbageError
+from evara_core.thingspeak.paging import (
+    CROWDED_SECOND,
+    DISTANT_FUTURE,
+    DISTANT_PAST,
+    FRESH_ROWS,
+    MAX_ROWS,
+    Rows,
+    Span,
+    Window,
+    read_span,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from evara_core.thingspeak.models import Channel, Entry, Page, Position
+    from evara_core.thingspeak.paging import Reading
+
+__all__ = ["LATE_ROWS", "REORDER_ROWS", "read_since"]
+
+LATE_ROWS = 32_000
+"""How many rows before the position are looked through for a late one, before we believe
+that an id was never used: a month of a device that reports every minute or two."""
+
+REORDER_ROWS = 20_000
+"""How many rows are held back until those with lower ids are found."""
+
+_SECOND = timedelta(seconds=1)
+
+
+def read_since(
+    position: Position | None, *, rows: int = MAX_ROWS, late_rows: int = LATE_ROWS
+) -> Reading:
+    """Read what came after *position*, by id; None: everything.
+
+    Rows that arrive while this reads are left to the next reading.
+
+    Raises:
+        ChannelReset: The row at *position* is gone or different, or ids start again.
+    """
+    lower = DISTANT_PAST if position is None else position.created_at
+    size = min(rows, FRESH_ROWS)
+    page = yield Window(size, lower)
+    assert page is not None
+    is_whole = len(page.entries) < size
+    last = max([page.channel.last_entry_id or 0, *(entry.entry_id for entry in page.entries)])
+    queue = _InOrder(after=0 if position is None else position.entry_id, last=last)
+    if position is not None:
+        yield from _verify(position, page, queue, is_whole=is_whole)
+    if not is_whole:
+        yield from _read_slices(lower, page, position, queue, rows)
+    yield Rows(queue.push(page.entries))
+    if queue.missing:
+        yield from _read_ahead(page, lower, queue, rows)
+    if queue.missing and position is not None:
+        yield from _read_late(lower - _SECOND, queue, rows, late_rows)
+    yield Rows(queue.rest())
+
+
+def _verify(position: Position, page: Page, queue: _InOrder, *, is_whole: bool) -> Reading:
+    """Refuse to go on if the position's row is gone or different."""
+    if (page.channel.last_entry_id or 0) < position.entry_id:
+        raise _reset(page.channel, position)
+    # If more rows came than one page shows, it is looked at when its slice is read.
+    if not is_whole or _is_among(page.entries, position):
+        return
+    # The page ends at the server's now, and the position may lie ahead of that.
+    exact = yield Window(FRESH_ROWS, position.created_at, position.created_at)
+    assert exact is not None
+    if not _is_among(exact.entries, position):
+        raise _reset(exact.channel, position)
+    yield Rows(queue.push(exact.entries))
+
+
+def _read_slices(
+    lower: datetime, page: Page, position: Position | None, queue: _InOrder, rows: int
+) -> Reading:
+    """Read what lies between the position and the oldest row of the first page."""
+    oldest = page.entries[0]
+    known = {(entry.created_at, entry.entry_id) for entry in page.entries}
+    span = Span(
+        start=lower,
+        end=max(oldest.created_at, lower),
+        rows=rows,
+        last_entry_id=page.channel.last_entry_id or 0,
+    )
+    if position is None:
+        span.expect(oldest.entry_id, page.channel.created_at or lower)
+    else:
+        span.expect(oldest.entry_id - position.entry_id, position.created_at)
+    unverified = position
+    while (found := (yield from read_span(span))) is not None:
+        if unverified is not None:
+            # The first slice begins at the position's own second.
+            if not _is_among(found, unverified):
+                raise _reset(page.channel, unverified)
+            unverified = None
+        yield Rows(queue.push(e for e in found if (e.created_at, e.entry_id) not in known))
+
+
+def _read_ahead(page: Page, lower: datetime, queue: _InOrder, rows: int) -> Reading:
+    """Read what devices wrote whose clock is ahead of the server's."""
+    newest = page.entries[-1].created_at if page.entries else lower
+    size = min(rows, FRESH_ROWS)
+    start = newest + _SECOND
+    ahead = yield Window(size, start, DISTANT_FUTURE)
+    assert ahead is not None
+    if len(ahead.entries) >= size:
+        known = {(entry.created_at, entry.entry_id) for entry in ahead.entries}
+        span = Span(start=start, end=ahead.entries[0].created_at, rows=rows)
+        while (found := (yield from read_span(span))) is not None:
+            yield Rows(queue.push(e for e in found if (e.created_at, e.entry_id) not in known))
+    yield Rows(queue.push(ahead.entries))
+
+
+def _read_late(end: datetime, queue: _InOrder, rows: int, late_rows: int) -> Reading:
+    """Read backwards from *end* until nothing is missing any more."""
+    size, in_vain = min(rows, FRESH_ROWS), 0
+    known: set[tuple[datetime, int]] = set()
+    while queue.missing and in_vain < late_rows:
+        page = yield Window(size, DISTANT_PAST, end)
+        assert page is not None
+        missing = queue.missing
+        yield Rows(queue.push(e for e in page.entries if (e.created_at, e.entry_id) not in known))
+        if len(page.entries) < size:
+            return
+        in_vain = 0 if queue.missing < missing else in_vain + size
+        known = {(entry.created_at, entry.entry_id) for entry in page.entries}
+        oldest = page.entries[0].created_at
+        if oldest < end:
+            end, size = oldest, rows
+        elif size < MAX_ROWS:
+            # A single second fills the page.
+            size = min(size * 2, MAX_ROWS)
+        else:
+            raise UpstreamGarbageError(CROWDED_SECOND)
+
+
+def _is_among(entries: Iterable[Entry], position: Position) -> bool:
+    for entry in entries:
+        if entry.entry_id == position.entry_id and entry.created_at == position.created_at:
+            now = entry.fields
+            return all(now.get(number, held) == held for number, held in position.held)
+    return False
+
+
+def _reset(channel: Channel, position: Position) -> ChannelReset:
+    return ChannelReset(channel.channel_id, position.entry_id, channel.last_entry_id)
+
+
+class _InOrder:
+    """Holds rows back until those with lower ids are there."""
+
+    def __init__(self, *, after: int, last: int) -> None:
+        self._after = after
+        self._last = last
+        self._next = after + 1
+        self._waiting: list[tuple[int, datetime, int, Entry]] = []
+        self._count = 0
+        self._waiting_ids: set[int] = set()
+        self._skipped: list[range] = []
+        self.missing = last - after
+        """How many ids up to the last were not seen yet."""
+
+    def push(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Take *entries*, none of them twice; return those that are ready now."""
+        ready: list[Entry] = []
+        for entry in entries:
+            entry_id = entry.entry_id
+            if not self._after < entry_id <= self._last:
+                continue
+            if entry_id < self._next:
+                # Found after we had given it up, or an id that was used twice.
+                self.missing -= any(entry_id in skipped for skipped in self._skipped)
+                ready.append(entry)
+            elif entry_id == self._next and not self._waiting:
+                self._next += 1
+                self.missing -= 1
+                ready.append(entry)
+            else:
+                self._wait(entry)
+        self._release(ready)
+        while len(self._waiting) > REORDER_ROWS:
+            # What is missing lies further away than we hold rows for.
+            first = self._waiting[0][0]
+            self._skipped.append(range(self._next, first))
+            self._next = first
+            self._release(ready)
+        return ready
+
+    def rest(self) -> list[Entry]:
+        """Return what still waits: the ids before it do not exist."""
+        rest = [item[-1] for item in sorted(self._waiting)]
+        self._waiting = []
+        return rest
+
+    def _wait(self, entry: Entry) -> None:
+        if entry.entry_id not in self._waiting_ids:
+            self._waiting_ids.add(entry.entry_id)
+            self.missing -= 1
+        # The count keeps two entries of the same id and time from being compared.
+        self._count += 1
+        item = (entry.entry_id, entry.created_at, self._count, entry)
+        heapq.heappush(self._waiting, item)
+
+    def _release(self, ready: list[Entry]) -> None:
+        while self._waiting and self._waiting[0][0] <= self._next:
+            entry_id, _, _, entry = heapq.heappop(self._waiting)
+            self._waiting_ids.discard(entry_id)
+            self._next = entry_id + 1
+            ready.append(entry)

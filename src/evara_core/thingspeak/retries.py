@@ -1,0 +1,128 @@
+"""How patiently to ask: a flow from one call to its answer. Performs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from evara_core.errors import RateLimitedError, UpstreamError, UpstreamOpenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from evara_core.flow import Flow
+    from evara_core.thingspeak.breaker import Breakers
+    from evara_core.thingspeak.protocol import Call, Request, Response
+
+__all__ = ["Pause", "RetryPolicy", "Send", "exchange"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A request to make, and how long to wait for the whole of the answer."""
+
+    request: Request
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Time to let pass."""
+
+    seconds: float
+
+
+Ask: TypeAlias = Send | Pause
+Answer: TypeAlias = "Response | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How patiently to ask again."""
+
+    attempts: int = 4
+    """Requests in all, the first included."""
+
+    first_pause_s: float = 0.5
+    """The longest pause before the second request. Each later limit is twice as long."""
+
+    longest_pause_s: float = 15.0
+    """No pause of ours is longer: past this a channel is ready for us again."""
+
+    attempt_s: float = 10.0
+    """How long one answer may take, from connecting to the last byte."""
+
+    total_s: float = 30.0
+    """How long it may take in all. Counted from the moment a connection is free for us:
+    waiting behind one's own requests is nobody's failure."""
+
+    def pause_s(self, failures: int, error: UpstreamError, *, chance: float) -> float:
+        """Return the pause after *failures* failures, in seconds.
+
+        Full jitter: any pause from nothing to the limit, so that those who failed together
+        do not come back together. *chance* is from 0 to 1. A pause that upstream asks for
+        is kept, and jitter comes on top.
+        """
+        limit_s = min(self.longest_pause_s, self.first_pause_s * 2.0 ** (failures - 1))
+        asked_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
+        return asked_s + chance * limit_s
+
+
+def exchange(
+    call: Call[T],
+    policy: RetryPolicy,
+    breakers: Breakers,
+    *,
+    elapsed_s: Callable[[], float],
+    chance: Callable[[], float],
+) -> Flow[Ask, Answer, T]:
+    """Ask for *call* until there is an answer, or patience or time is used up.
+
+    Raises:
+        UpstreamError: The last attempt failed. What it raised is what you get.
+    """
+    started_s = elapsed_s()
+    road = (call.channel_id, call.request.key)
+    failures = 0
+    while True:
+        left_s = policy.total_s - (elapsed_s() - started_s)
+        try:
+            return (
+                yield from _attempt(call, road, breakers, min(policy.attempt_s, left_s), elapsed_s)
+            )
+        except UpstreamError as error:
+            failures += 1
+            if not error.retryable or isinstance(error, UpstreamOpenError):
+                raise
+            if failures >= policy.attempts:
+                raise
+            pause_s = policy.pause_s(failures, error, chance=chance())
+            if elapsed_s() - started_s + pause_s >= policy.total_s:
+                raise
+        yield Pause(pause_s)
+
+
+def _attempt(
+    call: Call[T],
+    road: Hashable,
+    breakers: Breakers,
+    timeout_s: float,
+    elapsed_s: Callable[[], float],
+) -> Flow[Ask, Answer, T]:
+    me = object()
+    breakers.admit(road, me, now_s=elapsed_s())
+    try:
+        response = yield Send(call.request, timeout_s)
+        assert response is not None
+        answer = call.read(response)
+    except UpstreamError as error:
+        breakers.note(road, me, error, now_s=elapsed_s())
+        raise
+    except BaseException:
+        # Cancelled, or abandoned: nothing was learnt.
+        breakers.leave(road, me)
+        raise
+    breakers.note(road, me, None, now_s=elapsed_s())
+    return answer

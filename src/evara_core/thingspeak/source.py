@@ -1,0 +1,74 @@
+"""A client as a source of entries for somebody who polls many channels."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from evara_core.errors import ChannelReset
+from evara_core.thingspeak.keys import as_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evara_core.thingspeak.client import AsyncClient
+    from evara_core.thingspeak.keys import Key
+    from evara_core.thingspeak.models import Entry, Position
+
+__all__ = ["BATCH_ENTRIES", "ChannelSource"]
+
+BATCH_ENTRIES = 5_000
+"""How many entries one call returns at most; the next call goes on after the last of them."""
+
+
+class ChannelSource:
+    """Entries of any number of channels, through one client and its few connections.
+
+    It fulfils `evara_core.monitor.ports.Source`.
+
+    Args:
+        client: Asks. It stays open.
+        batch_entries: How many entries to return at most.
+        on_reset: Told when a channel was cleared or rewritten. It is then read again from
+            its beginning: who stores rows under their time and id keeps those that are the
+            same.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        *,
+        batch_entries: int = BATCH_ENTRIES,
+        on_reset: Callable[[ChannelReset], None] = lambda _: None,
+    ) -> None:
+        self._client = client
+        self._batch_entries = batch_entries
+        self._on_reset = on_reset
+
+    async def entries_since(
+        self, channel_id: int, position: Position | None, *, read_key: str | None
+    ) -> Sequence[Entry]:
+        """Return what came after *position*, by id; the position is then that of the last.
+
+        Raises:
+            UpstreamError: It cannot be had now.
+        """
+        key = as_key(read_key)
+        del read_key  # or a traceback with local variables would show it
+        try:
+            return await self._batch(channel_id, position, key)
+        except ChannelReset as reset:
+            self._on_reset(reset)
+        return await self._batch(channel_id, None, key)
+
+    async def _batch(
+        self, channel_id: int, position: Position | None, key: Key | None
+    ) -> list[Entry]:
+        batch: list[Entry] = []
+        entries = self._client.entries_since(channel_id, position, read_key=key)
+        async with aclosing(entries):
+            async for entry in entries:
+                batch.append(entry)
+                if len(batch) >= self._batch_entries:
+                    break
+        return batch
