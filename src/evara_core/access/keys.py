@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
+from typing_extensions import override
+
 from evara_core._optional import provided_by
 from evara_core.access.jose import decode_base64url
 from evara_core.errors import ConfigurationError, UnauthenticatedError
@@ -30,11 +32,12 @@ with provided_by("auth", package="cryptography"):
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
 __all__ = [
     "Algorithm",
+    "KeyChain",
     "KeySet",
     "KeySource",
     "VerificationKey",
@@ -69,6 +72,11 @@ class Algorithm(StrEnum):
     HS256 = "HS256"
     """A shared secret: whoever can verify can also sign."""
 
+    @property
+    def is_public(self) -> bool:
+        """Whether its keys may be published."""
+        return self is not Algorithm.HS256
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationKey:
@@ -96,6 +104,11 @@ class KeySource(Protocol):
         """
         ...
 
+    @property
+    def generation(self) -> int:
+        """Another number whenever the keys have changed, and what was verified is in doubt."""
+        ...
+
 
 class KeySet(KeySource):
     """Keys that were configured.
@@ -110,20 +123,53 @@ class KeySet(KeySource):
         found: dict[str | None, VerificationKey] = {}
         for key in keys:
             if key.kid in found:
-                raise ConfigurationError(f"two keys are named {key.kid!r}")
+                problem = f"two keys are named {key.kid!r}"
+                raise ConfigurationError(problem)
             found[key.kid] = key
         if not found:
-            raise ConfigurationError("no key to verify tokens with")
+            problem = "no key to verify tokens with"
+            raise ConfigurationError(problem)
         secrets = [key for key in found.values() if key.algorithm is Algorithm.HS256]
         if len(secrets) < len(found) and any(key.retires_at is None for key in secrets):
-            raise ConfigurationError(
-                "a shared secret beside public keys needs a date when it retires"
-            )
+            problem = "a shared secret beside public keys needs a date when it retires"
+            raise ConfigurationError(problem)
         self._keys = found
 
+    def __iter__(self) -> Iterator[VerificationKey]:
+        return iter(self._keys.values())
+
+    @override
     def find(self, kid: str | None) -> VerificationKey | None:
-        """Return the key of that name."""
         return self._keys.get(kid)
+
+    @property
+    @override
+    def generation(self) -> int:
+        return 0
+
+
+class KeyChain(KeySource):
+    """Shared secrets that are on their way out, beside the public keys that replace them.
+
+    Raises:
+        ConfigurationError: A secret has no date when it retires.
+    """
+
+    def __init__(self, secrets: KeySet, public: KeySource) -> None:
+        if any(key.retires_at is None for key in secrets):
+            problem = "a shared secret beside public keys needs a date when it retires"
+            raise ConfigurationError(problem)
+        self._secrets = secrets
+        self._public = public
+
+    @override
+    def find(self, kid: str | None) -> VerificationKey | None:
+        return self._secrets.find(kid) or self._public.find(kid)
+
+    @property
+    @override
+    def generation(self) -> int:
+        return self._public.generation
 
 
 def key_from_secret(
@@ -137,13 +183,17 @@ def key_from_secret(
     """
     value = secret.encode() if isinstance(secret, str) else bytes(secret)
     if len(value) < _MIN_SECRET_BYTES:
-        raise ConfigurationError(f"a shared secret needs at least {_MIN_SECRET_BYTES} bytes")
+        problem = f"a shared secret needs at least {_MIN_SECRET_BYTES} bytes"
+        raise ConfigurationError(problem)
     if value.strip() in _PUBLISHED_SECRETS:
-        raise ConfigurationError("this shared secret is published: everybody can sign with it")
+        problem = "this shared secret is published: everybody can sign with it"
+        raise ConfigurationError(problem)
     if b"-----BEGIN" in value or value.lstrip().startswith((b"{", b"ssh-", b"ecdsa-")):
-        raise ConfigurationError("a public key is no shared secret")
+        problem = "a public key is no shared secret"
+        raise ConfigurationError(problem)
     if len(set(value)) < _MIN_DISTINCT_BYTES:
-        raise ConfigurationError("this shared secret can be guessed")
+        problem = "this shared secret can be guessed"
+        raise ConfigurationError(problem)
 
     def holds(message: bytes, signature: bytes) -> bool:
         return hmac.compare_digest(hmac.digest(value, message, "sha256"), signature)
@@ -161,11 +211,13 @@ def key_from_pem(pem: bytes | str, *, kid: str | None = None) -> VerificationKey
     """
     value = pem.encode() if isinstance(pem, str) else pem
     if b"PRIVATE KEY" in value:
-        raise ConfigurationError("a private key has no place here: give the public one")
+        problem = "a private key has no place here: give the public one"
+        raise ConfigurationError(problem)
     try:
         public = load_pem_public_key(value)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigurationError(f"this is no public key in PEM: {error}") from error
+        problem = f"this is no public key in PEM: {error}"
+        raise ConfigurationError(problem) from error
     return _key(public, kid=kid)
 
 
@@ -177,21 +229,27 @@ def key_from_jwk(jwk: Mapping[str, object]) -> VerificationKey:
             not accepted, off its curve, or says `alg` of another kind.
     """
     if "d" in jwk or "k" in jwk:
-        raise ConfigurationError("a private or symmetric key has no place in a key set")
+        problem = "a private or symmetric key has no place in a key set"
+        raise ConfigurationError(problem)
     if jwk.get("use", "sig") != "sig":
-        raise ConfigurationError("this key is not for signatures")
+        problem = "this key is not for signatures"
+        raise ConfigurationError(problem)
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
-        raise ConfigurationError("this key is not for verifying")
+        problem = "this key is not for verifying"
+        raise ConfigurationError(problem)
     kid = jwk.get("kid")
     if kid is not None and not isinstance(kid, str):
-        raise ConfigurationError("kid must be text")
+        problem = "kid must be text"
+        raise ConfigurationError(problem)
     try:
         key = _key(_public_of(jwk), kid=kid)
     except (ValueError, UnsupportedAlgorithm, UnauthenticatedError) as error:
-        raise ConfigurationError(f"this JWK is not a key: {error}") from error
+        problem = f"this JWK is not a key: {error}"
+        raise ConfigurationError(problem) from error
     if jwk.get("alg", key.algorithm) != key.algorithm:
-        raise ConfigurationError(f"alg must be {key.algorithm} for this kind of key")
+        problem = f"alg must be {key.algorithm} for this kind of key"
+        raise ConfigurationError(problem)
     return key
 
 
@@ -203,7 +261,8 @@ def _public_of(jwk: Mapping[str, object]) -> _Public:
         case "EC", "P-256":
             x, y = _octets(jwk, "x"), _octets(jwk, "y")
             if len(x) != _COORDINATE_BYTES or len(y) != _COORDINATE_BYTES:
-                raise ConfigurationError("a coordinate of P-256 has 32 bytes")
+                problem = "a coordinate of P-256 has 32 bytes"
+                raise ConfigurationError(problem)
             point = int.from_bytes(x, "big"), int.from_bytes(y, "big")
             return EllipticCurvePublicNumbers(*point, SECP256R1()).public_key()
         case "OKP", "Ed25519":
@@ -211,17 +270,20 @@ def _public_of(jwk: Mapping[str, object]) -> _Public:
         case "RSA", None:
             exponent, modulus = _octets(jwk, "e"), _octets(jwk, "n")
             if len(modulus) * 8 not in _RSA_BITS:
-                raise ConfigurationError("RSA keys have 2048 to 8192 bits")
+                problem = "RSA keys have 2048 to 8192 bits"
+                raise ConfigurationError(problem)
             numbers = int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big")
             return RSAPublicNumbers(*numbers).public_key()
         case kind:
-            raise ConfigurationError(f"keys of kind {kind!r} are not accepted")
+            problem = f"keys of kind {kind!r} are not accepted"
+            raise ConfigurationError(problem)
 
 
 def _octets(jwk: Mapping[str, object], name: str) -> bytes:
     value = jwk.get(name)
     if not isinstance(value, str):
-        raise ConfigurationError(f"{name} is missing")
+        problem = f"{name} is missing"
+        raise ConfigurationError(problem)
     return decode_base64url(value)
 
 
@@ -233,21 +295,22 @@ def _key(public: object, *, kid: str | None) -> VerificationKey:
         case RSAPublicKey():
             numbers = public.public_numbers()
             if public.key_size not in _RSA_BITS or numbers.e not in _RSA_EXPONENTS:
-                raise ConfigurationError(
-                    "RSA keys have 2048 to 8192 bits and an exponent of at least 65537"
-                )
+                problem = "RSA keys have 2048 to 8192 bits and an exponent of at least 65537"
+                raise ConfigurationError(problem)
             return VerificationKey(kid=name, algorithm=Algorithm.RS256, holds=_rs256(public))
         case Ed25519PublicKey():
             return VerificationKey(kid=name, algorithm=Algorithm.EDDSA, holds=_eddsa(public))
         case _:
-            raise ConfigurationError("only P-256, RSA and Ed25519 keys are accepted")
+            problem = "only P-256, RSA and Ed25519 keys are accepted"
+            raise ConfigurationError(problem)
 
 
 def _checked_kid(kid: str | None) -> str | None:
     if kid is not None and not (
         0 < len(kid) <= _KID_CHARS and kid.isascii() and kid.isprintable() and " " not in kid
     ):
-        raise ConfigurationError("a kid has 1 to 128 visible ASCII characters")
+        problem = "a kid has 1 to 128 visible ASCII characters"
+        raise ConfigurationError(problem)
     return kid
 
 

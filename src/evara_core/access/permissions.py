@@ -96,7 +96,8 @@ class PermissionRegistry:
         found = frozenset(names)
         for name in sorted(found):
             if _NAME.fullmatch(name) is None or name == _EVERYTHING:
-                raise ConfigurationError(f"{name!r} is no name for a permission: resource:action")
+                problem = f"{name!r} is no name for a permission: resource:action"
+                raise ConfigurationError(problem)
         self._names = found
 
     @property
@@ -111,7 +112,8 @@ class PermissionRegistry:
             ConfigurationError: There is no such permission.
         """
         if name not in self._names:
-            raise ConfigurationError(f"there is no permission {name!r}")
+            problem = f"there is no permission {name!r}"
+            raise ConfigurationError(problem)
         return name
 
     def expand(self, pattern: str) -> frozenset[str]:
@@ -131,9 +133,8 @@ class PermissionRegistry:
             if _fits(resource, name.partition(":")[0]) and _fits(action, name.partition(":")[2])
         )
         if not covered or pattern == "*:*":
-            raise ConfigurationError(
-                f"grant {pattern!r} covers no permission (for all of them: {_EVERYTHING})"
-            )
+            problem = f"grant {pattern!r} covers no permission (for all of them: {_EVERYTHING})"
+            raise ConfigurationError(problem)
         return covered
 
 
@@ -171,7 +172,8 @@ class AccessPolicy:
         specs: dict[str, RoleSpec] = {}
         for spec in roles:
             if spec.name in specs:
-                raise ConfigurationError(f"two roles are named {spec.name!r}")
+                problem = f"two roles are named {spec.name!r}"
+                raise ConfigurationError(problem)
             specs[spec.name] = spec
         resolved: dict[str, _Resolved] = {}
         for name in specs:
@@ -300,9 +302,11 @@ def _resolve(
     if name in resolved:
         return resolved[name]
     if name in path:
-        raise ConfigurationError(f"roles inherit in a circle: {' → '.join((*path, name))}")
+        problem = f"roles inherit in a circle: {' → '.join((*path, name))}"
+        raise ConfigurationError(problem)
     if name not in specs:
-        raise ConfigurationError(f"role {path[-1]!r} has an unknown parent: {name!r}")
+        problem = f"role {path[-1]!r} has an unknown parent: {name!r}"
+        raise ConfigurationError(problem)
     spec = specs[name]
     role = _Resolved()
     for parent in spec.parents:
@@ -313,7 +317,8 @@ def _resolve(
     _add(role.granted, spec, spec.grants, registry)
     for pattern in spec.grants:
         if registry.expand(pattern) <= role.denied.keys():
-            raise ConfigurationError(f"role {name!r} grants {pattern!r} and denies all of it")
+            problem = f"role {name!r} grants {pattern!r} and denies all of it"
+            raise ConfigurationError(problem)
     resolved[name] = role
     return role
 
@@ -325,9 +330,8 @@ def _add(
     for pattern, covered in by_pattern.items():
         others = (names for other, names in by_pattern.items() if other != pattern)
         if any(covered <= names for names in others):
-            raise ConfigurationError(
-                f"role {spec.name!r}: {pattern!r} is covered by another one already"
-            )
+            problem = f"role {spec.name!r}: {pattern!r} is covered by another one already"
+            raise ConfigurationError(problem)
         into.update(dict.fromkeys(covered, f"{spec.name}: {pattern}"))
 
 

@@ -76,7 +76,8 @@ class Rows:
 
     def __post_init__(self) -> None:
         if not self.ids:
-            raise ConfigurationError("a scope without ids would be every row: say All")
+            problem = "a scope without ids would be every row: say All"
+            raise ConfigurationError(problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +217,8 @@ class TableRule:
     def __post_init__(self) -> None:
         has_columns = any((self.distributor_id, self.community_id, self.customer_id))
         if has_columns == self.is_shared:
-            raise ConfigurationError(
-                "a table is shared, or names the columns of its owners: one of the two"
-            )
+            problem = "a table is shared, or names the columns of its owners: one of the two"
+            raise ConfigurationError(problem)
 
     def column(self, dimension: Dimension) -> str | None:
         """Return the column that carries this id."""

@@ -68,14 +68,17 @@ class TokenProfile:
 
     def __post_init__(self) -> None:
         if not self.issuer or not self.audience:
-            raise ConfigurationError("tokens need an issuer and an audience")
+            problem = "tokens need an issuer and an audience"
+            raise ConfigurationError(problem)
         url = urlsplit(self.issuer)
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
-            raise ConfigurationError(f"issuer {self.issuer!r} is reached over plain HTTP")
+            problem = f"issuer {self.issuer!r} is reached over plain HTTP"
+            raise ConfigurationError(problem)
         if self.max_lifetime <= timedelta(0) or not timedelta(0) <= self.leeway < timedelta(
             hours=1
         ):
-            raise ConfigurationError("a lifetime is above zero, a leeway zero to below an hour")
+            problem = "a lifetime is above zero, a leeway zero to below an hour"
+            raise ConfigurationError(problem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,7 @@ class TokenVerifier:
             EvaraError: The source of keys has none that can be trusted at the moment.
         """
         now = self._clock.now()
-        compact = parse_compact(token, max_bytes=self._profile.max_bytes)
+        compact = self.parse(token)
         key = self._key_of(compact, now=now)
         if not key.holds(compact.signed, compact.signature):
             raise UnauthenticatedError(TokenFault.SIGNATURE_WRONG)
@@ -120,9 +123,22 @@ class TokenVerifier:
         self._check_is_user(claims)
         return self._believed(claims, now_s=now.timestamp())
 
-    def _key_of(self, compact: CompactToken, *, now: datetime) -> VerificationKey:
+    def parse(self, token: str) -> CompactToken:
+        """Return what *token* says of itself: enough to look for its key, and no more.
+
+        Raises:
+            UnauthenticatedError: It could not be one of ours, whatever the key.
+        """
+        compact = parse_compact(token, max_bytes=self._profile.max_bytes)
         if compact.type is not None and compact.type not in self._profile.types:
             raise UnauthenticatedError(TokenFault.TYPE_NOT_ALLOWED)
+        return compact
+
+    def is_expired(self, believed: VerifiedToken) -> bool:
+        """Return whether the time of what was verified before is up by now."""
+        return self._clock.now() >= believed.expires_at + self._profile.leeway
+
+    def _key_of(self, compact: CompactToken, *, now: datetime) -> VerificationKey:
         key = self._keys.find(compact.kid)
         if key is None:
             raise UnauthenticatedError(TokenFault.KEY_UNKNOWN)
