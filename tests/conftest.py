@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -13,11 +15,15 @@ import pytest
 import redis
 
 from evara_core.errors import ConfigurationError
+from evara_core.storage.engine import blocking_engine_for, engine_for
+from evara_core.storage.migrate import migrate_connection
 from evara_core.testing.clock import ManualClock
 from evara_core.testing.servers import find_postgres, find_redis, start_postgres, start_redis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.testing.processes import LocalServer, Program
 
@@ -78,12 +84,76 @@ def postgres_url(postgres_server: LocalServer | GivenServer) -> Iterator[str]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: LocalServer | GivenServer) -> Iterator[str]:
+    """The name of a database that has the reference schema, to make others from."""
+    name = f"evara_template_{uuid4().hex[:16]}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+    _migrate(urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}")))
+    yield name
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file that has the reference schema, to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_database_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A database of the test's own, with the reference schema and nothing in it."""
+    path = Path(shutil.copy(sqlite_template, tmp_path / "evara.db"))
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_database_url(
+    postgres_server: LocalServer | GivenServer, postgres_template: str
+) -> Iterator[str]:
+    """The same on PostgreSQL."""
+    name = f"evara_test_{uuid4().hex[:16]}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+    yield urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)],
+)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """`sqlite_database_url` and `postgres_database_url`, one after the other."""
+    names = {"sqlite": "sqlite_database_url", "postgresql": "postgres_database_url"}
+    url: str = request.getfixturevalue(names[request.param])
+    return url
+
+
+@pytest.fixture
+async def engine(database_url: str) -> AsyncIterator[AsyncEngine]:
+    engine = engine_for(database_url)
+    yield engine
+    await engine.dispose()
+
+
 @pytest.fixture
 def redis_url(redis_server: LocalServer | GivenServer) -> str:
     """An empty database, the test's own while it runs."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushdb()
     return redis_server.url
+
+
+def _migrate(url: str) -> None:
+    engine = blocking_engine_for(url)
+    with engine.begin() as connection:
+        migrate_connection(connection)
+    engine.dispose()
 
 
 def _source(variable: str, find: Callable[[], Iterator[Program]]) -> str:

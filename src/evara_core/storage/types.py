@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Double, Integer, String, TypeDecorator
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import JSON, BigInteger, DateTime, Double, Integer, Text, TypeDecorator
 from typing_extensions import override
 
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 __all__ = [
-    "ID_LENGTH",
     "BigKey",
     "Id",
     "Json",
@@ -26,9 +24,6 @@ __all__ = [
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-ID_LENGTH = 64
-"""Characters. A UUID has 36; ids of other systems must find room too."""
 
 
 def to_microseconds(moment: datetime) -> int:
@@ -76,10 +71,14 @@ class UtcDateTime(TypeDecorator[datetime]):
         return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
-Id = String(ID_LENGTH).with_variant(String(ID_LENGTH, collation="C"), "postgresql")
+Id = Text().with_variant(Text(collation="C"), "postgresql")
 """An identifier: text, ordered by its bytes on every database."""
 
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Json = JSON(none_as_null=True)
+"""A document that the database only keeps.
+
+On PostgreSQL `json`, not `jsonb`: what devices send may hold a NUL, and `jsonb` refuses it.
+"""
 
 Measure: Double[float] = Double()
 """A measured value: a double keeps what a sensor says, and a float key is never needed."""

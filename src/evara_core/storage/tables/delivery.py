@@ -9,8 +9,8 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     SmallInteger,
-    String,
     Table,
+    Text,
     false,
     text,
 )
@@ -27,8 +27,8 @@ outbox = Table(
     metadata,
     Column("sequence", BigKey, primary_key=True),
     Column("message_id", Id, nullable=False, unique=True),
-    Column("kind", String(40), nullable=False),
-    Column("key", String(200), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
     Column("topics", Json, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("is_published", Boolean, nullable=False, server_default=false()),
@@ -44,8 +44,8 @@ counters = Table(
     "counters",
     metadata,
     # The tenancy in one text: NULLs do not count as equal in a key.
-    Column("scope", String(200), primary_key=True),
-    Column("name", String(40), primary_key=True),
+    Column("scope", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
     # Writers that count for the same scope at the same time do it in different rows.
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
     *tenancy_columns(),

@@ -8,7 +8,6 @@ from sqlalchemy import (
     Index,
     Integer,
     PrimaryKeyConstraint,
-    String,
     Table,
     Text,
     UniqueConstraint,
@@ -69,8 +68,8 @@ set_aside = Table(
     Column("set_aside_id", BigKey, primary_key=True),
     Column("node_id", Id, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
-    Column("source", String(200), nullable=False),
-    Column("reason", String(200), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("reason", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("replayed_at", UtcDateTime),
     # The same thing set aside twice, after a commit whose answer was lost, is kept once.

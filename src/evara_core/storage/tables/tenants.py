@@ -9,8 +9,8 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
-    String,
     Table,
+    Text,
     UniqueConstraint,
     true,
 )
@@ -24,7 +24,7 @@ distributors = Table(
     "distributors",
     metadata,
     Column("distributor_id", Id, primary_key=True),
-    Column("name", String(200), nullable=False),
+    Column("name", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -33,7 +33,7 @@ communities = Table(
     metadata,
     Column("community_id", Id, primary_key=True),
     Column("distributor_id", Id, ForeignKey("distributors.distributor_id"), nullable=False),
-    Column("name", String(200), nullable=False),
+    Column("name", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     # What rows below refer to, so that none can name a community of another distributor.
     UniqueConstraint("community_id", "distributor_id"),
@@ -45,7 +45,7 @@ customers = Table(
     Column("customer_id", Id, primary_key=True),
     Column("distributor_id", Id, ForeignKey("distributors.distributor_id"), nullable=False),
     Column("community_id", Id),
-    Column("name", String(200), nullable=False),
+    Column("name", Text, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     ForeignKeyConstraint(
         ["community_id", "distributor_id"],
@@ -58,9 +58,9 @@ users = Table(
     "users",
     metadata,
     Column("user_id", Id, primary_key=True),
-    Column("name", String(200), nullable=False),
-    Column("email", String(320)),
-    Column("role", String(40), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("email", Text),
+    Column("role", Text, nullable=False),
     Column("distributor_id", Id, ForeignKey("distributors.distributor_id")),
     Column("community_id", Id, ForeignKey("communities.community_id")),
     Column("customer_id", Id, ForeignKey("customers.customer_id")),

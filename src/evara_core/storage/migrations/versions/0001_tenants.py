@@ -15,7 +15,7 @@ def upgrade() -> None:
     op.create_table(
         "distributors",
         sa.Column("distributor_id", Id, nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("distributor_id", name=op.f("pk_distributors")),
     )
@@ -23,7 +23,7 @@ def upgrade() -> None:
         "communities",
         sa.Column("community_id", Id, nullable=False),
         sa.Column("distributor_id", Id, nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["distributor_id"],
@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("customer_id", Id, nullable=False),
         sa.Column("distributor_id", Id, nullable=False),
         sa.Column("community_id", Id),
-        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["community_id", "distributor_id"],
@@ -62,9 +62,9 @@ def upgrade() -> None:
     op.create_table(
         "users",
         sa.Column("user_id", Id, nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("email", sa.String(length=320)),
-        sa.Column("role", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text()),
+        sa.Column("role", sa.Text(), nullable=False),
         sa.Column("distributor_id", Id),
         sa.Column("community_id", Id),
         sa.Column("customer_id", Id),

@@ -16,8 +16,8 @@ def upgrade() -> None:
         "outbox",
         sa.Column("sequence", BigKey, nullable=False),
         sa.Column("message_id", Id, nullable=False),
-        sa.Column("kind", sa.String(length=40), nullable=False),
-        sa.Column("key", sa.String(length=200), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
         sa.Column("topics", Json, nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column("is_published", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -33,8 +33,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "counters",
-        sa.Column("scope", sa.String(length=200), nullable=False),
-        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("shard", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("distributor_id", Id, nullable=False),
         sa.Column("community_id", Id),

@@ -1,0 +1,232 @@
+"""Everything that one look at some nodes yields, in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+from typing_extensions import override
+
+from evara_core.access.tenancy import Tenancy
+from evara_core.errors import ConflictError, NotFoundError
+from evara_core.monitor.ports import IngestReport, IngestStore
+from evara_core.storage.bulk import (
+    among,
+    insert_rows,
+    storable_json,
+    storable_text,
+    update_rows,
+)
+from evara_core.storage.counters import STATUS, Counts, add_counts, health_name
+from evara_core.storage.episodes import Told, store_alert_states, store_transitions
+from evara_core.storage.outbox import put_messages
+from evara_core.storage.readings import insert_readings
+from evara_core.storage.statements import Query
+from evara_core.storage.tables import (
+    node_operational_state,
+    nodes,
+    set_aside,
+    thingspeak_mappings,
+)
+from evara_core.storage.units import AsyncUnit
+from evara_core.storage.watched import watched
+from evara_core.telemetry.codec import dump_state, dump_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Row
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from evara_core.monitor.ports import NodeUpdate, Watched
+    from evara_core.storage.statements import Statements
+    from evara_core.telemetry.models import SetAside
+    from evara_core.telemetry.state import NodeState
+
+__all__ = ["SqlIngestStore", "ingest"]
+
+
+class SqlIngestStore(IngestStore):
+    """The reference schema, as the monitor writes to it."""
+
+    def __init__(self, engine: AsyncEngine, *, shard: int = 0) -> None:
+        """Write counters in rows of *shard*: give each process that ingests another one."""
+        self._engine = engine
+        self._dialect = engine.dialect.name
+        self._shard = shard
+
+    @override
+    async def watched(self) -> Sequence[Watched]:
+        async with AsyncUnit(self._engine, reads_only=True) as unit:
+            return await unit.run(watched())
+
+    @override
+    async def ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
+        async with AsyncUnit(self._engine) as unit:
+            return await unit.run(ingest(updates, dialect=self._dialect, shard=self._shard))
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A node whose state this transaction holds locked."""
+
+    node_key: int
+    tenancy: Tenancy
+    channel_id: int | None
+    status: str
+    health_score: int | None
+    newest: tuple[Any, Any]
+
+
+def ingest(updates: Sequence[NodeUpdate], *, dialect: str, shard: int) -> Statements[IngestReport]:
+    """Store *updates*; run again with the same ones, it changes nothing.
+
+    Raises:
+        NotFoundError: A node is not known.
+        ConflictError: A node's state is neither what an update found nor what it makes of
+            it: somebody else wrote meanwhile.
+    """
+    held = yield from _hold(updates, dialect=dialect)
+    counts = Counts()
+    for update in updates:
+        _refuse_stale(update, held)
+    readings = [reading for update in updates for reading in update.readings]
+    keys = {node_id: node.node_key for node_id, node in held.items()}
+    stored = yield from insert_readings(readings, keys, dialect=dialect)
+    aside = [one for update in updates for one in update.set_aside]
+    yield from _put_aside(aside, dialect=dialect)
+    yield from _store_states(updates, held, counts, dialect=dialect)
+    yield from store_alert_states(
+        [(keys[update.node.node_id], alert) for update in updates for alert in update.alerts],
+        dialect=dialect,
+    )
+    told = [
+        Told(node.node_key, node.tenancy, transition)
+        for update in updates
+        for node in (held[update.node.node_id],)
+        for transition in update.transitions
+    ]
+    yield from store_transitions(told, counts, dialect=dialect)
+    yield from add_counts(counts, dialect=dialect, shard=shard)
+    messages = [message for update in updates for message in update.messages]
+    yield from put_messages(messages, dialect=dialect)
+    return IngestReport(stored=stored, duplicates=len(readings) - stored, set_aside=len(aside))
+
+
+def _hold(updates: Sequence[NodeUpdate], *, dialect: str) -> Statements[dict[str, _Held]]:
+    """Lock the states of the nodes, in one order, and end with what they were."""
+    wanted = sorted({update.node.node_id for update in updates})
+    if not wanted:
+        return {}
+    state = node_operational_state.c
+    answer = yield Query(
+        select(
+            nodes.c.node_id,
+            nodes.c.node_key,
+            nodes.c.distributor_id,
+            nodes.c.community_id,
+            nodes.c.customer_id,
+            thingspeak_mappings.c.channel_id,
+            state.status,
+            state.health_score,
+            state.last_reading_at,
+            state.last_entry_id,
+        )
+        .join_from(nodes, node_operational_state)
+        .join_from(
+            nodes,
+            thingspeak_mappings,
+            thingspeak_mappings.c.node_key == nodes.c.node_key,
+            isouter=True,
+        )
+        .where(among(nodes.c.node_id, wanted, dialect=dialect))
+        .order_by(nodes.c.node_key)
+        .with_for_update(of=node_operational_state)
+    )
+    held = {row.node_id: _held(row) for row in answer.rows}
+    if len(held) < len(wanted):
+        raise NotFoundError("node")
+    return held
+
+
+def _held(row: Row[Any]) -> _Held:
+    return _Held(
+        node_key=row.node_key,
+        tenancy=Tenancy(
+            distributor_id=row.distributor_id,
+            community_id=row.community_id,
+            customer_id=row.customer_id,
+        ),
+        channel_id=row.channel_id,
+        status=row.status,
+        health_score=row.health_score,
+        newest=(row.last_reading_at, row.last_entry_id),
+    )
+
+
+def _refuse_stale(update: NodeUpdate, held: Mapping[str, _Held]) -> None:
+    """Refuse what was decided on a state that somebody else has replaced.
+
+    An update that was stored before finds its own result: the answer to the first commit was
+    lost, and it is stored again to no effect.
+    """
+    found = held[update.node.node_id].newest
+    if found not in {_newest(update.before), _newest(update.state)}:
+        problem = f"node {update.node.node_id!r} was written by somebody else meanwhile"
+        raise ConflictError(problem)
+
+
+def _newest(state: NodeState) -> tuple[Any, Any]:
+    return state.last_reading_at, state.last_entry_id
+
+
+def _put_aside(aside: Sequence[SetAside], *, dialect: str) -> Statements[None]:
+    if aside:
+        rows: dict[str, list[Any]] = {
+            "node_id": [one.node_id for one in aside],
+            "received_at": [one.received_at for one in aside],
+            "source": [storable_text(one.source) for one in aside],
+            "reason": [storable_text(one.reason) for one in aside],
+            "body": [storable_text(one.body) for one in aside],
+        }
+        yield insert_rows(set_aside, rows, dialect=dialect, conflict="ON CONFLICT DO NOTHING")
+
+
+def _store_states(
+    updates: Sequence[NodeUpdate], held: Mapping[str, _Held], counts: Counts, *, dialect: str
+) -> Statements[None]:
+    newest = {update.node.node_id: update for update in updates}
+    if not newest:
+        return
+    for node_id, update in newest.items():
+        node = held[node_id]
+        counts.move(node.tenancy, STATUS + node.status, STATUS + update.state.status)
+        health = health_name(update.state.health_score)
+        counts.move(node.tenancy, health_name(node.health_score), health)
+    states = [update.state for update in newest.values()]
+    positions = [update.position for update in newest.values()]
+    channels = [held[node_id].channel_id for node_id in newest]
+    rows: dict[str, list[Any]] = {
+        "node_key": [held[node_id].node_key for node_id in newest],
+        "status": [state.status.value for state in states],
+        "connectivity": [state.connectivity.value for state in states],
+        "last_reading_at": [state.last_reading_at for state in states],
+        "last_seen_at": [state.last_seen_at for state in states],
+        "last_entry_id": [state.last_entry_id for state in states],
+        "values": [dump_values(state.values).decode() for state in states],
+        "active_alerts": [state.active_alerts for state in states],
+        "health_score": [state.health_score for state in states],
+        "health_reasons": [storable_json(state.health_reasons) for state in states],
+        "document": [dump_state(state).decode() for state in states],
+        "position_channel_id": [
+            channel if position else None
+            for channel, position in zip(channels, positions, strict=True)
+        ],
+        "position_entry_id": [position and position.entry_id for position in positions],
+        "position_at": [position and position.created_at for position in positions],
+        "position_held": [position and storable_json(position.held) for position in positions],
+    }
+    keep = ("position_channel_id", "position_entry_id", "position_at", "position_held")
+    table = node_operational_state
+    yield update_rows(table, rows, key=("node_key",), dialect=dialect, keep=keep)

@@ -1,0 +1,130 @@
+"""Readings: appended once, and read back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Select, literal_column, select, true
+from typing_extensions import override
+
+from evara_core.errors import NotFoundError
+from evara_core.storage.bulk import among, insert_rows
+from evara_core.storage.packing import packed, unpacked
+from evara_core.storage.statements import Query
+from evara_core.storage.tables import nodes, readings
+from evara_core.storage.units import AsyncUnit
+from evara_core.telemetry.ports import ReadingStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from evara_core.storage.statements import Statements
+    from evara_core.telemetry.models import Reading
+
+__all__ = ["SqlReadingStore", "append", "between", "insert_readings", "latest", "node_keys"]
+
+
+class SqlReadingStore(ReadingStore):
+    """The reference schema as a store of readings. Each call is one transaction."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._dialect = engine.dialect.name
+
+    @override
+    async def append(self, readings: Sequence[Reading]) -> int:
+        async with AsyncUnit(self._engine) as unit:
+            return await unit.run(append(readings, dialect=self._dialect))
+
+    @override
+    async def latest(self, node_ids: Sequence[str]) -> Mapping[str, Reading]:
+        async with AsyncUnit(self._engine, reads_only=True) as unit:
+            return await unit.run(latest(node_ids, dialect=self._dialect))
+
+    @override
+    async def between(
+        self, node_id: str, start: datetime, end: datetime, *, limit: int
+    ) -> Sequence[Reading]:
+        async with AsyncUnit(self._engine, reads_only=True) as unit:
+            return await unit.run(between(node_id, start, end, limit=limit))
+
+
+def append(readings: Sequence[Reading], *, dialect: str) -> Statements[int]:
+    """Store those of *readings* that are not there yet; end with their number.
+
+    Raises:
+        NotFoundError: A node is not known.
+    """
+    if not readings:
+        return 0
+    wanted = {reading.node_id for reading in readings}
+    keys = yield from node_keys(sorted(wanted), dialect=dialect)
+    if wanted - keys.keys():
+        raise NotFoundError("node")
+    return (yield from insert_readings(readings, keys, dialect=dialect))
+
+
+def insert_readings(
+    new: Sequence[Reading], keys: Mapping[str, int], *, dialect: str
+) -> Statements[int]:
+    """Store those of *new* that are not there yet; end with their number."""
+    if not new:
+        return 0
+    answer = yield insert_rows(
+        readings, packed(new, keys), dialect=dialect, conflict="ON CONFLICT DO NOTHING"
+    )
+    return answer.rowcount
+
+
+def node_keys(node_ids: Sequence[str], *, dialect: str) -> Statements[dict[str, int]]:
+    """End with the node key of each of *node_ids* that is known."""
+    wanted = among(nodes.c.node_id, node_ids, dialect=dialect)
+    answer = yield Query(select(nodes.c.node_id, nodes.c.node_key).where(wanted))
+    return {row.node_id: row.node_key for row in answer.rows}
+
+
+def latest(node_ids: Sequence[str], *, dialect: str) -> Statements[dict[str, Reading]]:
+    """End with the newest reading of each node that has any: one statement for all."""
+    if not node_ids:
+        return {}
+    answer = yield Query(_latest(dialect).where(among(nodes.c.node_id, node_ids, dialect=dialect)))
+    return {row.node_id: unpacked(row) for row in answer.rows}
+
+
+def between(
+    node_id: str, start: datetime, end: datetime, *, limit: int
+) -> Statements[list[Reading]]:
+    """End with readings where start <= measured_at < end, oldest first, at most *limit*."""
+    key = select(nodes.c.node_key).where(nodes.c.node_id == node_id).scalar_subquery()
+    answer = yield Query(
+        select(readings, nodes.c.node_id)
+        .join_from(readings, nodes, nodes.c.node_key == readings.c.node_key)
+        .where(
+            readings.c.node_key == key,
+            readings.c.measured_at >= start,
+            readings.c.measured_at < end,
+        )
+        .order_by(readings.c.measured_at, readings.c.entry_id)
+        .limit(limit)
+    )
+    return [unpacked(row) for row in answer.rows]
+
+
+def _latest(dialect: str) -> Select[Any]:
+    newest = readings.alias("newest")
+    ordered = (
+        select(newest)
+        .where(newest.c.node_key == nodes.c.node_key)
+        .order_by(newest.c.measured_at.desc(), newest.c.entry_id.desc())
+        .limit(1)
+        .correlate(nodes)
+    )
+    if dialect == "sqlite":
+        row_id: Select[Any] = ordered.with_only_columns(literal_column("newest.rowid"))
+        joined = literal_column("readings.rowid") == row_id.scalar_subquery()
+        return select(readings, nodes.c.node_id).join_from(nodes, readings, joined)
+    one = ordered.lateral("one")
+    return select(one, nodes.c.node_id).join_from(nodes, one, true())

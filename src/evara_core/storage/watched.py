@@ -1,0 +1,113 @@
+"""The nodes that the monitor looks after, and where each of them stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from evara_core.access.tenancy import Tenancy
+from evara_core.monitor.ports import Watched
+from evara_core.serialization import load_json
+from evara_core.storage.episodes import alert_state_from
+from evara_core.storage.statements import Query
+from evara_core.storage.tables import (
+    alert_states,
+    field_mappings,
+    node_operational_state,
+    nodes,
+    thingspeak_mappings,
+)
+from evara_core.telemetry.codec import load_state
+from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
+from evara_core.telemetry.models import Node
+from evara_core.thingspeak.models import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row, Table
+
+    from evara_core.storage.statements import Statements
+
+__all__ = ["node_from", "watched"]
+
+
+def watched() -> Statements[list[Watched]]:
+    """End with every node that has a channel, in the order of their making.
+
+    Three statements, whatever the number of nodes.
+    """
+    answer = yield Query(
+        select(nodes, node_operational_state, thingspeak_mappings)
+        .join_from(nodes, node_operational_state)
+        .join_from(nodes, thingspeak_mappings, thingspeak_mappings.c.node_key == nodes.c.node_key)
+        .order_by(nodes.c.node_key)
+    )
+    fields = yield from _by_node(field_mappings, "field")
+    alerts = yield from _by_node(alert_states, "rule_id")
+    return [
+        _watched(row, fields.get(row.node_key, ()), alerts.get(row.node_key, ()))
+        for row in answer.rows
+    ]
+
+
+def node_from(row: Row[Any]) -> Node:
+    """Return the node of a row that has the columns of `nodes`."""
+    return Node(
+        node_id=row.node_id,
+        label=row.label,
+        kind=row.kind,
+        category=row.category,
+        tenancy=Tenancy(
+            distributor_id=row.distributor_id,
+            community_id=row.community_id,
+            customer_id=row.customer_id,
+        ),
+        config=row.config,
+        expected_interval_s=row.expected_interval_s,
+        in_maintenance=row.in_maintenance,
+    )
+
+
+def _by_node(table: Table, then: str) -> Statements[dict[int, list[Row[Any]]]]:
+    answer = yield Query(select(table).order_by(table.c.node_key, table.c[then]))
+    found: dict[int, list[Row[Any]]] = {}
+    for row in answer.rows:
+        found.setdefault(row.node_key, []).append(row)
+    return found
+
+
+def _watched(row: Row[Any], fields: Sequence[Row[Any]], alerts: Sequence[Row[Any]]) -> Watched:
+    return Watched(
+        node=node_from(row),
+        mapping=ChannelMapping(
+            channel_id=row.channel_id,
+            fields=tuple(
+                FieldMapping(
+                    field=field.field,
+                    metric=field.metric,
+                    unit=field.unit,
+                    scale=field.scale,
+                    offset=field.offset,
+                    minimum=field.minimum,
+                    maximum=field.maximum,
+                )
+                for field in fields
+            ),
+        ),
+        read_key=row.read_key,
+        position=_position(row),
+        state=load_state(row.document),
+        alerts=tuple(alert_state_from(alert, row.node_id) for alert in alerts),
+    )
+
+
+def _position(row: Row[Any]) -> Position | None:
+    if row.position_at is None or row.position_channel_id != row.channel_id:
+        return None
+    return Position(
+        entry_id=row.position_entry_id,
+        created_at=row.position_at,
+        held=tuple((number, text) for number, text in load_json(row.position_held)),
+    )
