@@ -41,8 +41,8 @@ class _Seen:
             return
         ids = [entry.entry_id for entry in entries]
         self.newest = entries[-1].created_at
-        self._lowest = min(min(ids), self._lowest or ids[0])
-        self._highest = max(max(ids), self._highest)
+        self._lowest = min(*ids, self._lowest or ids[0])
+        self._highest = max(*ids, self._highest)
         self._count += len(ids)
 
     def misses_some(self, *, from_the_first: bool) -> bool:
