@@ -33,6 +33,7 @@ class Phase(StrEnum):
     """No longer true, but not yet for as long as the rule's `keep`. Still active."""
 
     NO_DATA = "no_data"
+    """Nothing has been known for too long. An episode that was open stays open."""
 
 
 class TransitionKind(StrEnum):
@@ -41,6 +42,12 @@ class TransitionKind(StrEnum):
     FIRED = "fired"
     SEVERITY_CHANGED = "severity_changed"
     RESOLVED = "resolved"
+
+    DATA_LOST = "data_lost"
+    """Nothing has been known for so long that the episode counts as unknown. It stays open."""
+
+    DATA_BACK = "data_back"
+    """The episode is known to go on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +64,7 @@ class AlertState:
 
     phase: Phase = Phase.NORMAL
     episode_id: str | None = None
-    """Set while firing or recovering."""
+    """Set while an episode is open."""
 
     severity: Severity | None = None
     since: datetime | None = None
@@ -65,6 +72,23 @@ class AlertState:
 
     held_s: float = 0.0
     """Sample time for which the condition has been true (pending) or clear (recovering)."""
+
+    judged_at: datetime | None = None
+    """`held_s` counts up to here."""
+
+    answer: bool | None = None
+    """What counts at present: True while the condition holds, False while it is clear, None
+    while it is unknown, which neither gains nor loses time."""
+
+    true_since: datetime | None = None
+    """When the condition of the open episode became true, before its hold."""
+
+    fired_at: datetime | None = None
+    """When the open episode began."""
+
+    unknown_since: datetime | None = None
+    step: int = 0
+    """How many steps of the rule's escalation have been taken."""
 
     last_sample_at: datetime | None = None
     """Samples up to here have been judged; older ones change nothing."""
@@ -83,7 +107,13 @@ class Transition:
     episode_id: str
     severity: Severity
     at: datetime
-    """Sample time, or the time of the tick for what no sample caused."""
+    """Sample time, or for what no sample caused the moment at which it came due."""
+
+    fired_at: datetime | None = None
+    """When the episode began."""
+
+    historical: bool = False
+    """The episode began and ended within one look: it is over before anybody could hear of it."""
 
     reason: str
     """A code, such as `condition`, `cleared`, `no_data`, `rule_changed`."""
