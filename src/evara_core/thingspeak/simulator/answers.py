@@ -8,9 +8,11 @@ from evara_core.serialization import dump_json
 from evara_core.thingspeak.simulator.request import CSV, HTML, JSON, TEXT, XML, Reply
 
 if TYPE_CHECKING:
+    from evara_core.thingspeak.simulator.channel import SimulatedChannel
     from evara_core.thingspeak.simulator.profile import Profile
+    from evara_core.thingspeak.simulator.request import Request
 
-__all__ = ["ERRORS", "denied_entry", "denied_feed", "error", "no_channel", "nothing"]
+__all__ = ["ERRORS", "error", "no_channel", "nothing", "refused_entry", "refused_feed", "type_of"]
 
 ERRORS: dict[int, tuple[str, str, str]] = {
     400: ("error_bad_request", "Bad Request", "The request cannot be fulfilled due to bad syntax."),
@@ -38,12 +40,17 @@ _PAGE = (
     b"<body>\n  <h1>The page you were looking for doesn't exist.</h1>\n</body>\n</html>\n"
 )
 
-_TYPES = {"json": JSON, "xml": XML, "csv": CSV, "txt": TEXT, "": TEXT}
+_TYPES = {"json": JSON, "xml": XML, "csv": CSV}
+
+
+def type_of(extension: str) -> bytes:
+    """Return the content type of an extension; text for what is none."""
+    return _TYPES.get(extension, TEXT)
 
 
 def error(status: int, extension: str, profile: Profile) -> Reply:
     """Return the error object of *status*; its own status is text."""
-    code, message, details = ERRORS[status]
+    code, message, details = ERRORS.get(status, ("", f"Error {status}", ""))
     match extension:
         case "json":
             told = {"error_code": code, "message": message, "details": details}
@@ -61,20 +68,30 @@ def error(status: int, extension: str, profile: Profile) -> Reply:
             return Reply(status, TEXT, code.encode())
 
 
-def denied_feed(extension: str, profile: Profile) -> Reply:
-    """Return what a stranger gets for the feed of a private channel."""
-    return Reply(profile.denied_feed_status, _TYPES.get(extension, TEXT), b"-1")
+def refused_feed(channel: SimulatedChannel, request: Request, profile: Profile) -> Reply | None:
+    """Return what a stranger gets for the feed of a private channel; None for who may read."""
+    if channel.opens(request.key):
+        return None
+    status = channel.refuses(request.key)
+    if status is not None:
+        return error(status, request.extension or "json", profile)
+    return Reply(profile.denied_feed_status, type_of(request.extension), b"-1")
 
 
-def denied_entry(extension: str, profile: Profile) -> Reply:
-    """Return what a stranger gets for one entry of a private channel."""
-    return nothing(extension, profile)._replace(status=profile.denied_entry_status)
+def refused_entry(channel: SimulatedChannel, request: Request, profile: Profile) -> Reply | None:
+    """Return what a stranger gets for one entry of a private channel; None for who may read."""
+    if channel.opens(request.key):
+        return None
+    status = channel.refuses(request.key)
+    if status is not None:
+        return error(status, request.extension or "json", profile)
+    return nothing(request.extension, profile)._replace(status=profile.denied_entry_status)
 
 
 def nothing(extension: str, profile: Profile) -> Reply:
     """Return the answer for an entry that does not exist: 200, and minus one in some spelling."""
     quoted = extension == "json" and profile.quotes_minus_one
-    return Reply(200, _TYPES.get(extension, TEXT), b'"-1"' if quoted else b"-1")
+    return Reply(200, type_of(extension), b'"-1"' if quoted else b"-1")
 
 
 def no_channel(extension: str, profile: Profile) -> Reply:

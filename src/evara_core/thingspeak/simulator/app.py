@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from evara_core.clock import SystemClock
-from evara_core.thingspeak.simulator import answers, reads
-from evara_core.thingspeak.simulator.cache import ReplyCache
-from evara_core.thingspeak.simulator.chance import Chance
-from evara_core.thingspeak.simulator.channel import SimulatedChannel
-from evara_core.thingspeak.simulator.profile import FREE, HOSTED, Licence, Profile
-from evara_core.thingspeak.simulator.request import Reply, Request, key_in, parse_query
+from evara_core.thingspeak.simulator import answers, routes
+from evara_core.thingspeak.simulator.control import answer_control
+from evara_core.thingspeak.simulator.delivery import deliver, read_body
+from evara_core.thingspeak.simulator.faults import HangUp, Instead, Stall
+from evara_core.thingspeak.simulator.profile import HOSTED, Profile
+from evara_core.thingspeak.simulator.request import (
+    TEXT,
+    Reply,
+    Request,
+    key_in,
+    parse_body,
+    parse_query,
+)
+from evara_core.thingspeak.simulator.simulation import Asked, Simulation
 
 if TYPE_CHECKING:
     from evara_core.clock import Clock
-    from evara_core.thingspeak.models import Entry
+    from evara_core.thingspeak.simulator.delivery import Receive, Scope, Send, Sleep
+    from evara_core.thingspeak.simulator.faults import Fault
 
-__all__ = ["Simulator"]
+__all__ = ["MAX_BODY_BYTES", "Simulator"]
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
+MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Of a request: 14,400 rows with every field and a status, twice over."""
 
-_KEY_SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-_KEY_LENGTH = 16
-_CORS = (b"access-control-allow-origin", b"*")
+_KEY_PARAMETERS = ("api_key", "key", "apikey")
+_NOT_READ = Reply(0, TEXT, b"")
 
 
-class Simulator:
+class Simulator(Simulation):
     """Channels, and the interface through which the world reads and writes them.
 
-    Serve it with any ASGI server, or hand it to a client that calls ASGI applications
-    directly. It waits for nothing but what a fault plan tells it to wait for.
+    Serve it with `loopback` or any ASGI server, or hand it to a client that calls ASGI
+    applications directly. It waits for nothing but what a fault plan tells it to wait for.
+
+    Under `/_control/` it takes orders that the real service does not know: `control`.
     """
 
     def __init__(
@@ -43,148 +49,87 @@ class Simulator:
         clock: Clock | None = None,
         profile: Profile = HOSTED,
         seed: int = 0,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        has_control: bool = True,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
-        self.profile = profile
-        self.channels: dict[int, SimulatedChannel] = {}
-        self._clock = clock or SystemClock()
-        self._chance = Chance(seed)
-        self._keys_made = 0
-        self._cache = ReplyCache()
+        """Begin without channels.
+
+        Args:
+            clock: What the service takes for the time.
+            profile: How it answers where the sources differ.
+            seed: For keys and for the chance of faults.
+            has_control: Whether `/_control/` is there. Whoever reaches it may do anything.
+            sleep: How delays are waited for.
+        """
+        super().__init__(clock=clock, profile=profile, seed=seed)
+        self._has_control = has_control
         self._sleep = sleep
 
-    def now_s(self) -> int:
-        """Return the service's time in whole seconds since the Unix epoch."""
-        return int(self._clock.now().timestamp())
-
-    def create_channel(
-        self,
-        *,
-        name: str = "Channel",
-        labels: Mapping[int, str] | None = None,
-        channel_id: int | None = None,
-        public: bool = False,
-        read_key: str | None = None,
-        write_key: str | None = None,
-        licence: Licence = FREE,
-        latitude: str | None = None,
-        longitude: str | None = None,
-        created_s: int | None = None,
-    ) -> SimulatedChannel:
-        """Add a channel, private and with one labelled field unless told otherwise."""
-        now_s = self.now_s() if created_s is None else created_s
-        if channel_id is None:
-            channel_id = max(self.channels, default=0) + 1
-        channel = SimulatedChannel(
-            channel_id=channel_id,
-            name=name,
-            labels=dict(labels) if labels is not None else {1: "Field Label 1"},
-            created_s=now_s,
-            updated_s=now_s,
-            write_key=write_key or self._new_key(),
-            read_keys=[read_key or self._new_key()],
-            public=public,
-            licence=licence,
-            latitude=latitude,
-            longitude=longitude,
-        )
-        self.channels[channel_id] = channel
-        return channel
-
-    def replay(self, channel_id: int, entries: Iterable[Entry]) -> SimulatedChannel:
-        """Let the rows of an export appear in a channel when the clock passes their times.
-
-        The channel is made, with a label for each field that has a value, if it does not exist.
-        """
-        entries = list(entries)
-        channel = self.channels.get(channel_id)
-        if channel is None:
-            numbers = sorted({n for e in entries for n, v in e.fields.items() if v is not None})
-            labels = {number: f"Field Label {number}" for number in numbers}
-            channel = self.create_channel(channel_id=channel_id, labels=labels)
-        channel.replay(entries)
-        return channel
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request (or the life-span messages of a server)."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+        """Answer one request, or the life-span messages of a server."""
+        if scope["type"] != "http":
+            await _lifespan(scope, receive, send)
             return
-        reply = self._answer(_request_of(scope, self.now_s()))
-        headers = [
-            (b"content-type", reply.content_type),
-            (b"content-length", b"%d" % len(reply.body)),
-            _CORS,
-            *reply.headers,
-        ]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": reply.body})
+        method, path = scope["method"], scope["path"]
+        body: bytes | None = b""
+        if method not in {"GET", "HEAD"}:
+            body = await read_body(receive, most=MAX_BODY_BYTES)
+        if self._has_control and path.startswith("/_control"):
+            reply = answer_control(self, method, path, body or b"")
+            await deliver(reply, None, scope=scope, receive=receive, send=send, sleep=self._sleep)
+            return
+        request = _request_of(scope, self.now_s(), body or b"")
+        delay_s, fault = self._trouble(request, path)
+        if body is None:
+            reply = answers.error(413, request.extension, self.service.profile)
+        elif b" " in scope["query_string"]:
+            reply = answers.error(400, request.extension, self.service.profile)
+        elif _takes_effect(fault):
+            reply = routes.answer(self.service, request)
+        else:
+            reply = _NOT_READ
+        self._remember(scope, reply, fault)
+        if delay_s:
+            await self._sleep(delay_s)
+        await deliver(reply, fault, scope=scope, receive=receive, send=send, sleep=self._sleep)
 
-    def _answer(self, request: Request) -> Reply:
-        match request.path:
-            case ("channels", number, *rest) if number.isdigit():
-                channel = self.channels.get(int(number))
-                if channel is None:
-                    return answers.no_channel(request.extension, self.profile)
-                request.now_s += channel.skew_s
-                return self._answer_channel(channel, request, tuple(rest))
-            case _:
-                return answers.no_channel(request.extension, self.profile)
+    def _trouble(self, request: Request, path: str) -> tuple[float, Fault | None]:
+        delay_s, fault = 0.0, None
+        if self.faults.rules:
+            delay_s, fault = self.faults.pick(request.method, path)
+        channel = routes.channel_of(self.service, request)
+        if channel is not None and channel.faults is not None:
+            more_s, own = channel.faults.pick(request.method, path)
+            return delay_s + more_s, fault or own
+        return delay_s, fault
 
-    def _answer_channel(
-        self, channel: SimulatedChannel, request: Request, path: tuple[str, ...]
-    ) -> Reply:
-        profile = self.profile
-        match path:
-            case ("feeds" | "feed",):
-                return reads.feed(channel, request, profile, self._cache)
-            case ("feeds" | "feed", "last"):
-                return reads.last_entry(channel, request, profile)
-            case ("feeds" | "feed", "last_data_age") if profile.has_data_age:
-                return reads.data_age(channel, request, profile)
-            case ("feeds" | "feed", entry_id) | ("feeds" | "feed", "entry", entry_id) if (
-                entry_id.isdigit()
-            ):
-                return reads.entry(channel, request, profile, entry_id=int(entry_id))
-            case ("fields" | "field", number, *rest):
-                field = reads.field_number(number)
-                if field is None:
-                    return answers.no_channel(request.extension, profile)
-                return self._answer_field(channel, request, field, tuple(rest))
-            case _:
-                return answers.no_channel(request.extension, profile)
-
-    def _answer_field(
-        self, channel: SimulatedChannel, request: Request, field: int, path: tuple[str, ...]
-    ) -> Reply:
-        profile = self.profile
-        match path:
-            case ():
-                return reads.feed(channel, request, profile, self._cache, field=field)
-            case ("last",):
-                return reads.last_value(channel, request, profile, field=field)
-            case ("last_data_age",) if profile.has_data_age:
-                return reads.data_age(channel, request, profile, field=field)
-            case (entry_id,) if entry_id.isdigit():
-                return reads.entry(channel, request, profile, entry_id=int(entry_id), field=field)
-            case _:
-                return answers.no_channel(request.extension, profile)
-
-    def _new_key(self) -> str:
-        self._keys_made += 1
-        return "".join(
-            _KEY_SIGNS[int(self._chance.at(self._keys_made, place) * len(_KEY_SIGNS))]
-            for place in range(_KEY_LENGTH)
-        )
+    def _remember(self, scope: Scope, reply: Reply, fault: Fault | None) -> None:
+        status = reply.status
+        if isinstance(fault, HangUp | Stall):
+            status = 0
+        elif isinstance(fault, Instead):
+            status = fault.status
+        query = scope["query_string"].decode("latin-1")
+        has_key = any(f"{name}=" in query for name in _KEY_PARAMETERS)
+        self.asked.append(Asked(scope["method"], scope["path"], query, status, has_key))
 
 
-def _request_of(scope: Scope, now_s: int) -> Request:
+def _takes_effect(fault: Fault | None) -> bool:
+    return not isinstance(fault, HangUp | Instead | Stall) or fault.takes_effect
+
+
+def _request_of(scope: Scope, now_s: int, body: bytes) -> Request:
     path: str = scope["path"]
     segments = path.strip("/").split("/")
     last, _, extension = segments[-1].partition(".")
     segments[-1] = last
     params = parse_query(scope["query_string"])
-    key = key_in(scope["headers"], params)
+    headers = scope["headers"]
+    if body:
+        content_type = next((v for n, v in headers if n == b"content-type"), b"")
+        params = {**params, **parse_body(body, content_type)}
+    key = key_in(headers, params)
+    client = scope.get("client")
     return Request(
         method=scope["method"],
         path=tuple(segments),
@@ -192,11 +137,15 @@ def _request_of(scope: Scope, now_s: int) -> Request:
         params=params,
         key=key,
         now_s=now_s,
+        body=body,
         cache_key=(path, scope["query_string"], key),
+        sender=client[0] if client else "127.0.0.1",
     )
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "lifespan":
+        return
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from evara_core.thingspeak.simulator.history import FIELDS, Device, History, Row
+from evara_core.thingspeak.simulator.history import FIELDS, Coming, Device, History, Row
 from evara_core.thingspeak.simulator.profile import FREE, Licence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from evara_core.thingspeak.models import Entry
+    from evara_core.thingspeak.simulator.faults import FaultPlan
+    from evara_core.thingspeak.simulator.window import Window
 
 __all__ = ["SimulatedChannel", "row_of", "values_of"]
+
+
+class _Lingering(NamedTuple):
+    """Rows that are being deleted."""
+
+    history: History
+    since_s: int
+    until_s: int
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -27,8 +37,8 @@ class SimulatedChannel:
 
     created_s: int
     updated_s: int
-    write_key: str
-    read_keys: list[str]
+    write_key: str = field(repr=False)
+    read_keys: list[str] = field(repr=False)
     public: bool = False
     description: str | None = None
     metadata: str | None = None
@@ -48,8 +58,16 @@ class SimulatedChannel:
     messages: int = 0
     """Rows written through the interface, as the yearly quota counts them."""
 
-    retired_keys: dict[str, int] = field(default_factory=dict)
+    faults: FaultPlan | None = None
+    """What goes wrong for requests about it."""
+
+    retired_keys: dict[str, int] = field(default_factory=dict, repr=False)
     """Key that was in use once → HTTP status that it is answered with."""
+
+    kept_days: dict[tuple[str, int], Row] = field(default_factory=dict)
+    """Daily bins that a profile with `freezes_days` worked out once and for all."""
+
+    _lingering: _Lingering | None = None
 
     @property
     def read_key(self) -> str:
@@ -59,6 +77,10 @@ class SimulatedChannel:
     def opens(self, key: str | None) -> bool:
         """Tell whether *key* may read."""
         return self.public or (key is not None and (key in self.read_keys or key == self.write_key))
+
+    def refuses(self, key: str | None) -> int | None:
+        """Return the status that a retired *key* is answered with; None: it is not one."""
+        return self.retired_keys.get(key) if key is not None else None
 
     def visible_fields(self) -> tuple[int, ...]:
         """Return the numbers of the fields that have a label."""
@@ -71,7 +93,31 @@ class SimulatedChannel:
     def replay(self, entries: Iterable[Entry]) -> None:
         """Let each entry appear when the clock passes its created_at."""
         rows = [row_of(entry) for entry in entries]
-        self.history.schedule((row.at_s, row) for row in rows)
+        self.history.schedule(Coming(row.at_s, row) for row in rows)
+
+    def write(
+        self, fields: Mapping[int, str | None], *, now_s: int, at_s: int | None = None
+    ) -> Row:
+        """Add a row as if a device had sent it, without limits; return it with its id."""
+        row = Row(0, now_s if at_s is None else at_s, values_of(fields))
+        return self.history.write(row, now_s=now_s)
+
+    def clear(self, *, now_s: int, lingers_s: int = 0) -> None:
+        """Delete every row; ids begin at 1 again. For *lingers_s* the old ones still show."""
+        if lingers_s:
+            self._lingering = _Lingering(self.history, now_s, now_s + lingers_s)
+        self.history = self.history.cleared(now_s=now_s)
+
+    def rows_in(self, window: Window, *, now_s: int) -> list[Row]:
+        """Return the newest rows of *window*, oldest first."""
+        rows = window.of(self.history, now_s=now_s)
+        if self._lingering is None:
+            return rows
+        if now_s >= self._lingering.until_s:
+            self._lingering = None
+            return rows
+        old = window.of(self._lingering.history, now_s=self._lingering.since_s)
+        return sorted(old + rows, key=lambda row: row.at_s)[-window.limit :]
 
 
 def values_of(fields: Mapping[int, str | None]) -> tuple[str | None, ...]:

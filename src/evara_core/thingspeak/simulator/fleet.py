@@ -133,10 +133,9 @@ def _add(
         name=label,
         labels={told.field: told.label for told in asset.fields},
         public=bool(plan.public_every) and index % plan.public_every == 0,
-        latitude=str(latitude),
-        longitude=str(longitude),
-        created_s=clock.epoch_s,
     )
+    channel.latitude, channel.longitude = str(latitude), str(longitude)
+    channel.created_s = channel.updated_s = clock.epoch_s
     silent = condition == "silent"
     channel.reports_by(
         PeriodicDevice(

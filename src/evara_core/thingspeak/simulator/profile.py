@@ -65,6 +65,9 @@ class Profile:
     csv_times_are_iso: bool = True
     """CSV says `2026-01-01T00:00:00+00:00`, not `2026-01-01 00:00:00 UTC`."""
 
+    talkback_skips_interval: bool = False
+    """An update that asks for a TalkBack command may come at any time."""
+
     has_bulk_update: bool = True
     has_data_age: bool = True
 
@@ -77,11 +80,17 @@ class Profile:
     clears_late_from_rows: int | None = None
     """Clearing a channel of so many rows takes a while; None: it is done at once."""
 
+    clearing_s: int = 5
+    """How long the old rows are still told of meanwhile."""
+
     empty_clear_body: bytes = b"{}"
     xml_error_root: str = "error"
 
-    sets_labels_in_settings: bool = True
-    """The settings of a channel list its field labels."""
+    lists_labels_in_settings: bool = False
+    """The settings of a channel tell its field labels too."""
+
+    duplicate_status: int = 200
+    """An update whose created_at is taken, where that is refused. The body is `0`, or an error."""
 
 
 HOSTED = Profile(name="hosted")
@@ -96,6 +105,7 @@ RAILS = Profile(
     unset_location=None,
     writes_touch_channel=True,
     csv_times_are_iso=False,
+    talkback_skips_interval=True,
     has_bulk_update=False,
     has_data_age=False,
     public_list_takes_filters=True,
@@ -103,7 +113,6 @@ RAILS = Profile(
     clears_late_from_rows=1000,
     empty_clear_body=b"[]",
     xml_error_root="hash",
-    sets_labels_in_settings=False,
 )
 """The open-source server of 2015, as self-hosted installations run it."""
 

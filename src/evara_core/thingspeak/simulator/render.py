@@ -6,7 +6,6 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evara_core.serialization import dump_json
 from evara_core.thingspeak.simulator.moments import csv_time, json_time
 
 if TYPE_CHECKING:
@@ -17,7 +16,14 @@ if TYPE_CHECKING:
     from evara_core.thingspeak.simulator.history import Row
     from evara_core.thingspeak.simulator.profile import Profile
 
-__all__ = ["Columns", "channel_object", "entry_object", "feed_csv", "feed_json", "location_object"]
+__all__ = [
+    "Columns",
+    "channel_object",
+    "entry_object",
+    "feed_csv",
+    "feed_objects",
+    "location_object",
+]
 
 
 class Columns(NamedTuple):
@@ -90,15 +96,11 @@ def channel_object(
 
 def entry_object(row: Row, columns: Columns) -> dict[str, Any]:
     """Return one row as an object. Bins of an aggregation have no entry_id."""
-    return _objects((row,), columns)[0]
+    return feed_objects((row,), columns)[0]
 
 
-def feed_json(channel: dict[str, Any], rows: Sequence[Row], columns: Columns) -> bytes:
-    """Return a whole feed."""
-    return dump_json({"channel": channel, "feeds": _objects(rows, columns)})
-
-
-def _objects(rows: Sequence[Row], columns: Columns) -> list[dict[str, Any]]:
+def feed_objects(rows: Sequence[Row], columns: Columns) -> list[dict[str, Any]]:
+    """Return rows as objects."""
     pick, zone, names = columns.of(), columns.zone, columns.names()
     objects: list[dict[str, Any]] = []
     for row in rows:
@@ -110,16 +112,20 @@ def _objects(rows: Sequence[Row], columns: Columns) -> list[dict[str, Any]]:
     return objects
 
 
-def feed_csv(rows: Sequence[Row], columns: Columns, *, iso: bool) -> bytes:
+def feed_csv(
+    rows: Sequence[Row], columns: Columns, *, iso: bool, numbered: bool = True, headed: bool = True
+) -> bytes:
     """Return rows as CSV: null is nothing between commas, the empty string is `""`."""
     pick, zone = columns.of(), columns.zone
-    numbered = not rows or bool(rows[0].entry_id)
-    lines = [",".join(["created_at", *(["entry_id"] if numbered else []), *columns.names()])]
+    lead = ["created_at", "entry_id"] if numbered else ["created_at"]
+    lines = [",".join([*lead, *columns.names()])] if headed else []
     for row in rows:
-        head = csv_time(row.at_s, zone, iso=iso)
-        cells = ",".join("" if value is None else _cell(value) for value in pick(row))
-        lines.append(f"{head},{row.entry_id},{cells}" if numbered else f"{head},{cells}")
-    return ("\n".join(lines) + "\n").encode()
+        cells = [csv_time(row.at_s, zone, iso=iso)]
+        if numbered:
+            cells.append(str(row.entry_id))
+        cells += ["" if value is None else _cell(value) for value in pick(row)]
+        lines.append(",".join(cells))
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _cell(value: str) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from evara_core.thingspeak.simulator.history import History, Row
 
-__all__ = ["MAX_ROWS", "Window", "is_cached", "rows_in", "whole", "window_of"]
+__all__ = ["MAX_ROWS", "Window", "is_cached", "whole", "window_of"]
 
 MAX_ROWS = 8000
 """Per request. More is cut in silence."""
@@ -35,6 +35,11 @@ class Window(NamedTuple):
     end: int
     limit: int
     by_id: bool = False
+
+    def of(self, history: History, *, now_s: int) -> list[Row]:
+        """Return those rows of *history*, oldest first."""
+        pick = history.numbered if self.by_id else history.between
+        return pick(self.start, self.end, self.limit, now_s=now_s)
 
 
 def whole(text: str) -> int:
@@ -71,13 +76,6 @@ def _limit(params: Mapping[str, str]) -> int:
     if "results" in params:
         return min(max(whole(params["results"]), 0), MAX_ROWS)
     return MAX_ROWS if "days" in params or "start" in params else DEFAULT_ROWS
-
-
-def rows_in(history: History, window: Window, *, now_s: int) -> list[Row]:
-    """Return the newest rows of *window*, oldest first."""
-    if window.by_id:
-        return history.numbered(window.start, window.end, window.limit, now_s=now_s)
-    return history.between(window.start, min(window.end, now_s), window.limit, now_s=now_s)
 
 
 def is_cached(params: Mapping[str, str], window: Window, last_entry_id: int) -> bool:
