@@ -9,15 +9,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     DateTime,
     Float,
     Integer,
     String,
+    TypeDecorator,
     and_,
     cast,
     false,
@@ -28,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.elements import ColumnElement
+from typing_extensions import override
 
 from evara_core.errors import ConfigurationError
 from evara_core.query.ast import (
@@ -43,15 +46,32 @@ from evara_core.query.ast import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import BindParameter
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["Columns", "SqlColumn", "column_of", "compile_criteria", "typed_literal"]
+__all__ = [
+    "LIKE_ESCAPE",
+    "Binder",
+    "Columns",
+    "SqlColumn",
+    "bind_type",
+    "bind_value",
+    "column_of",
+    "compile_criteria",
+    "escape_like",
+]
 
 SqlColumn: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
 
 Columns: TypeAlias = Mapping[str, SqlColumn]
 """Public name → column. Made at start-up; a name from outside is only looked up in it."""
 
+LIKE_ESCAPE = "/"
+"""Not the backslash, which PostgreSQL takes as an escape by itself and SQLite does not."""
+
+_LIKE_SPECIALS = str.maketrans({letter: LIKE_ESCAPE + letter for letter in (LIKE_ESCAPE, "%", "_")})
 _SINGLE_PRECISION_BITS = 24
 
 _COMPARE: dict[Comparison, Callable[[Any, Any], Any]] = {
@@ -64,7 +84,52 @@ _COMPARE: dict[Comparison, Callable[[Any, Any], Any]] = {
 }
 
 
-def compile_criteria(condition: Condition, columns: Columns) -> ColumnElement[bool]:
+class Binder(Protocol):
+    """How values become parts of a statement. Values have been through `bind_value`."""
+
+    def one(self, value: object, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Return *value* as a parameter of this type."""
+        ...
+
+    def many(self, values: Sequence[object], kind: TypeEngine[Any]) -> Any:  # noqa: ANN401 - what `in_` takes
+        """Return *values* as what the right side of an IN may be."""
+        ...
+
+
+class _Literals(Binder):
+    """Every value travels with its statement."""
+
+    @override
+    def one(self, value: object, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+        return literal(value, kind)
+
+    @override
+    def many(self, values: Sequence[object], kind: TypeEngine[Any]) -> Any:
+        return [literal(value, kind) for value in values]
+
+
+class _SinglePrecision(TypeDecorator[float]):
+    """A parameter that is compared with a `real` column.
+
+    psycopg sends doubles, which differ from what the column holds in the last digits.
+    """
+
+    impl = REAL
+    cache_ok = True
+
+    @override
+    def bind_expression(self, bindparam: BindParameter[float]) -> ColumnElement[float]:
+        return cast(bindparam, REAL)
+
+
+_LITERALS = _Literals()
+_SINGLE = _SinglePrecision()
+_BIGINT = BigInteger()
+
+
+def compile_criteria(
+    condition: Condition, columns: Columns, *, bind: Binder = _LITERALS
+) -> ColumnElement[bool]:
     """Return *condition* as a criterion for a WHERE clause over *columns*.
 
     Raises:
@@ -73,24 +138,24 @@ def compile_criteria(condition: Condition, columns: Columns) -> ColumnElement[bo
     match condition:
         case Compare(name, comparison, value):
             column = column_of(columns, name)
-            criterion: ColumnElement[bool] = _COMPARE[comparison](
-                column, typed_literal(value, column.type)
-            )
+            bound = bind.one(bind_value(value, column.type), bind_type(column.type))
+            criterion: ColumnElement[bool] = _COMPARE[comparison](column, bound)
             return criterion
         case In(name, values):
             column = column_of(columns, name)
-            found = [typed_literal(value, column.type) for value in values]
-            return column.in_(found) if found else false()
+            found = [bind_value(value, column.type) for value in values]
+            return column.in_(bind.many(found, bind_type(column.type))) if found else false()
         case IsNull(name):
             return column_of(columns, name).is_(None)
         case Contains(name, text):
-            return column_of(columns, name).icontains(text, autoescape=True)
+            bound = bind.one(escape_like(text), String())
+            return column_of(columns, name).icontains(bound, escape=LIKE_ESCAPE)
         case AllOf(parts):
-            return and_(true(), *(compile_criteria(part, columns) for part in parts))
+            return and_(true(), *(compile_criteria(part, columns, bind=bind) for part in parts))
         case AnyOf(parts):
-            return or_(false(), *(compile_criteria(part, columns) for part in parts))
+            return or_(false(), *(compile_criteria(part, columns, bind=bind) for part in parts))
         case Not(part):
-            return not_(compile_criteria(part, columns))
+            return not_(compile_criteria(part, columns, bind=bind))
 
 
 def column_of(columns: Columns, name: str) -> SqlColumn:
@@ -106,26 +171,33 @@ def column_of(columns: Columns, name: str) -> SqlColumn:
         raise ConfigurationError(message) from None
 
 
-def typed_literal(value: object, kind: TypeEngine[Any]) -> ColumnElement[Any]:
-    """Return *value* as a bound parameter that every driver compares as a value of *kind*.
+def bind_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    """Return the type under which every driver compares a value with a column of *kind*.
 
-    Without the type, psycopg sends single-precision columns a double, which differs in the
-    last digits; asyncpg refuses integers beyond 32 bits and moments with an offset.
+    Integers go as 64 bits: asyncpg refuses those beyond the column's own 32.
     """
+    if isinstance(kind, Integer):
+        return _BIGINT
+    if isinstance(kind, Float) and _is_single_precision(kind):
+        return _SINGLE
+    return kind
+
+
+def bind_value(value: object, kind: TypeEngine[Any]) -> object:
+    """Return *value* in the form that a column of *kind* is compared with."""
     match value:
-        case datetime() if isinstance(kind, DateTime) and not kind.timezone:
-            naive = value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-            return literal(naive, kind)
-        case bool():
-            return literal(value, kind)
-        case int() if isinstance(kind, Integer):
-            return literal(value, BigInteger())
-        case float() | int() if isinstance(kind, Float) and _is_single_precision(kind):
-            return cast(literal(value, Float()), kind)
+        case datetime(tzinfo=zone) if zone is not None and isinstance(kind, DateTime):
+            # In a column without a time zone, moments are UTC.
+            return value if kind.timezone else value.astimezone(UTC).replace(tzinfo=None)
         case UUID() if isinstance(kind, String):
-            return literal(str(value), kind)
+            return str(value)
         case _:
-            return literal(value, kind)
+            return value
+
+
+def escape_like(text: str) -> str:
+    """Return *text* for a LIKE pattern, where each of its characters means itself."""
+    return text.translate(_LIKE_SPECIALS)
 
 
 def _is_single_precision(kind: Float[Any]) -> bool:

@@ -17,11 +17,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Enum as EnumType
-from sqlalchemy import and_, tuple_
+from sqlalchemy import and_, bindparam, tuple_
 from sqlalchemy.sql.selectable import Alias, Join, TableClause
 
 from evara_core.errors import ConfigurationError
-from evara_core.storage.criteria import typed_literal
+from evara_core.storage.criteria import bind_type, bind_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from evara_core.query.cursor import KeyValue, Position
     from evara_core.storage.criteria import SqlColumn
 
-__all__ = ["Key", "key_value", "never_null", "ordering", "ranges", "refuse_unpageable"]
+__all__ = ["Key", "key_slots", "key_value", "never_null", "ordering", "ranges", "refuse_unpageable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,76 +58,92 @@ def _direction(key: Key) -> ColumnElement[Any]:
 def ranges(keys: Sequence[Key], position: Position) -> list[ColumnElement[bool]]:
     """Return the conditions of the ranges beyond *position*, the nearest first.
 
+    They hold slots, which `key_slots` fills, in the place of the values: only which of the
+    values are missing is built into them.
+
     Args:
         keys: The order in which rows are read: of a page backwards, the reversed one.
         position: One value for each key.
     """
-    values = position.values
-    tail = _start_of_tail(keys, values)
+    steps = [
+        _Step(
+            key,
+            None if value is None else bindparam(_slot(place), type_=bind_type(key.column.type)),
+        )
+        for place, (key, value) in enumerate(zip(keys, position.values, strict=True))
+    ]
+    tail = _start_of_tail(steps)
     found = []
-    if tail < len(keys):
-        beyond = _row_beyond(keys[tail:], values[tail:], inclusive=position.inclusive)
-        found.append(_with_equal(keys[:tail], values, beyond))
+    if tail < len(steps):
+        beyond = _row_beyond(steps[tail:], inclusive=position.inclusive)
+        found.append(and_(*map(_equals, steps[:tail]), beyond))
     elif position.inclusive:
-        found.append(_with_equal(keys, values))
+        found.append(and_(*map(_equals, steps)))
     for place in reversed(range(tail)):
-        found += [
-            _with_equal(keys[:place], values, beyond)
-            for beyond in _beyond(keys[place], values[place])
-        ]
+        equal = [_equals(step) for step in steps[:place]]
+        found += [and_(*equal, beyond) for beyond in _beyond(steps[place])]
     return found
 
 
-def _start_of_tail(keys: Sequence[Key], values: Sequence[KeyValue]) -> int:
+def key_slots(keys: Sequence[Key], position: Position) -> dict[str, object]:
+    """Return what to put into the slots of `ranges`."""
+    return {
+        _slot(place): bind_value(value, key.column.type)
+        for place, (key, value) in enumerate(zip(keys, position.values, strict=True))
+        if value is not None
+    }
+
+
+def _slot(place: int) -> str:
+    return f"key_{place}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    key: Key
+    value: ColumnElement[Any] | None
+    """None: missing in the row at the position."""
+
+
+def _start_of_tail(steps: Sequence[_Step]) -> int:
     """Return where the last keys begin that one row comparison can serve.
 
     They have one direction and are never missing.
     """
-    start = len(keys)
+    start = len(steps)
+    descending = steps[-1].key.descending
     while start > 0:
-        key = keys[start - 1]
-        if key.nullable or values[start - 1] is None or key.descending != keys[-1].descending:
+        step = steps[start - 1]
+        if step.key.nullable or step.value is None or step.key.descending != descending:
             break
         start -= 1
     return start
 
 
-def _with_equal(
-    keys: Sequence[Key], values: Sequence[KeyValue], *beyond: ColumnElement[bool]
-) -> ColumnElement[bool]:
-    equal = (_equals(key, value) for key, value in zip(keys, values, strict=False))
-    return and_(*equal, *beyond)
+def _equals(step: _Step) -> ColumnElement[bool]:
+    column = step.key.column
+    return column.is_(None) if step.value is None else column == step.value
 
 
-def _equals(key: Key, value: KeyValue) -> ColumnElement[bool]:
-    if value is None:
-        return key.column.is_(None)
-    return key.column == typed_literal(value, key.column.type)
-
-
-def _beyond(key: Key, value: KeyValue) -> Iterator[ColumnElement[bool]]:
+def _beyond(step: _Step) -> Iterator[ColumnElement[bool]]:
+    key, value = step.key, step.value
     if value is None:
         if key.descending:
             yield key.column.is_not(None)
         return
-    bound = typed_literal(value, key.column.type)
-    yield key.column < bound if key.descending else key.column > bound
+    yield key.column < value if key.descending else key.column > value
     if key.nullable and not key.descending:
         yield key.column.is_(None)
 
 
-def _row_beyond(
-    keys: Sequence[Key], values: Sequence[KeyValue], *, inclusive: bool
-) -> ColumnElement[bool]:
-    bounds = [
-        typed_literal(value, key.column.type) for key, value in zip(keys, values, strict=True)
-    ]
-    row: Any = keys[0].column
-    bound: Any = bounds[0]
-    if len(keys) > 1:
-        row, bound = tuple_(*(key.column for key in keys)), tuple_(*bounds)
+def _row_beyond(steps: Sequence[_Step], *, inclusive: bool) -> ColumnElement[bool]:
+    row: Any = steps[0].key.column
+    bound: Any = steps[0].value
+    if len(steps) > 1:
+        row = tuple_(*(step.key.column for step in steps))
+        bound = tuple_(*(step.value for step in steps))
     compare = _INCLUSIVE if inclusive else _EXCLUSIVE
-    beyond: ColumnElement[bool] = compare[keys[0].descending](row, bound)
+    beyond: ColumnElement[bool] = compare[steps[0].key.descending](row, bound)
     return beyond
 
 
