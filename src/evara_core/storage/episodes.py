@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from evara_core.alerts.episodes import AlertState, Phase, Severity, Transition, TransitionKind
+from evara_core.serialization import load_json
 from evara_core.storage.bulk import among, insert_rows, storable_json, storable_text, update_rows
 from evara_core.storage.counters import ALERTS
 from evara_core.storage.statements import Query
@@ -15,7 +17,6 @@ from evara_core.storage.tables import alert_history, alert_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from sqlalchemy import Row
 
@@ -23,21 +24,13 @@ if TYPE_CHECKING:
     from evara_core.storage.counters import Counts
     from evara_core.storage.statements import Statements
 
-__all__ = ["Told", "alert_state_from", "store_alert_states", "store_transitions"]
+__all__ = ["Told", "load_alert_state", "store_alert_states", "store_transitions"]
 
 _KEY = ("node_key", "rule_id")
-_VALUES = (
-    "rule_hash",
-    "phase",
-    "episode_id",
-    "severity",
-    "since",
-    "held_s",
-    "last_sample_at",
-    "last_received_at",
-)
+_VALUES = ("rule_hash", "phase", "episode_id", "severity")
+_REPLACED = (*_VALUES, "document")
 _REPLACE = f"ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET " + ", ".join(
-    f"{name} = excluded.{name}" for name in _VALUES
+    f"{name} = excluded.{name}" for name in _REPLACED
 )
 
 
@@ -50,16 +43,34 @@ class Told:
     transition: Transition
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Episode:
     """One row of the history, while transitions are applied to it."""
 
     told: Told
     severity: str
+    fired_at: datetime
     is_new: bool
     changed_at: datetime | None = None
+    unknown_since: datetime | None = None
     resolved: Transition | None = None
     counted_as: str | None = None
+
+    def apply(self, transition: Transition) -> None:
+        """Let what *transition* tells become true."""
+        match transition.kind:
+            case TransitionKind.FIRED:
+                return
+            case TransitionKind.SEVERITY_CHANGED:
+                self.severity = transition.severity
+                self.changed_at = transition.at
+            case TransitionKind.DATA_LOST:
+                self.unknown_since = transition.at
+            case TransitionKind.DATA_BACK:
+                self.unknown_since = None
+            case TransitionKind.RESOLVED:
+                self.severity = transition.severity
+                self.resolved = transition
 
 
 def store_alert_states(
@@ -82,27 +93,24 @@ def store_alert_states(
             "rule_id": [rule_id for _, rule_id in kept],
         }
         rows |= {name: [getattr(newest[key], name) for key in kept] for name in _VALUES}
+        rows["document"] = [storable_json(newest[key]) for key in kept]
         yield insert_rows(alert_states, rows, dialect=dialect, conflict=_REPLACE)
 
 
-def alert_state_from(row: Row[Any], node_id: str) -> AlertState:
-    """Return the state of a row of `alert_states`."""
-    return AlertState(
-        rule_id=row.rule_id,
-        node_id=node_id,
-        rule_hash=row.rule_hash,
-        phase=Phase(row.phase),
-        episode_id=row.episode_id,
-        severity=None if row.severity is None else Severity(row.severity),
-        since=row.since,
-        held_s=row.held_s,
-        last_sample_at=row.last_sample_at,
-        last_received_at=row.last_received_at,
-    )
+def load_alert_state(text: str) -> AlertState:
+    """Return the state that `document` holds."""
+    found: dict[str, Any] = load_json(text)
+    for name, value in found.items():
+        if value is not None and (name.endswith(("_at", "since"))):
+            found[name] = datetime.fromisoformat(value)
+    found["phase"] = Phase(found["phase"])
+    if found["severity"] is not None:
+        found["severity"] = Severity(found["severity"])
+    return AlertState(**found)
 
 
 def store_transitions(told: Sequence[Told], counts: Counts, *, dialect: str) -> Statements[None]:
-    """Open, change and close episodes, and add to *counts* what that changes.
+    """Open, change and end episodes, and add to *counts* what that changes.
 
     Telling the same again changes nothing. What is told of an episode that is not there,
     other than that it fired, is let go.
@@ -115,48 +123,60 @@ def store_transitions(told: Sequence[Told], counts: Counts, *, dialect: str) -> 
     ids = sorted({one.transition.episode_id for one in told})
     columns = alert_history.c
     answer = yield Query(
-        select(columns.episode_id, columns.severity, columns.resolved_at).where(
-            among(columns.episode_id, ids, dialect=dialect)
-        )
+        select(
+            columns.episode_id,
+            columns.severity,
+            columns.fired_at,
+            columns.changed_at,
+            columns.unknown_since,
+            columns.resolved_at,
+        ).where(among(columns.episode_id, ids, dialect=dialect))
     )
     episodes = _applied(told, {row.episode_id: row for row in answer.rows})
     for episode in episodes:
         now = None if episode.resolved else ALERTS + episode.severity
         counts.move(episode.told.tenancy, episode.counted_as, now)
     # Those that end make room for those that begin.
-    yield from _close([e for e in episodes if not e.is_new], dialect=dialect)
+    yield from _change([e for e in episodes if not e.is_new], dialect=dialect)
     yield from _open([e for e in episodes if e.is_new], dialect=dialect)
 
 
 def _applied(told: Iterable[Told], stored: Mapping[str, Row[Any]]) -> list[_Episode]:
     episodes: dict[str, _Episode] = {}
+    over = {episode_id for episode_id, row in stored.items() if row.resolved_at is not None}
     for one in told:
         transition = one.transition
-        episode = episodes.get(transition.episode_id)
-        row = stored.get(transition.episode_id)
-        if episode is None and row is not None and row.resolved_at is None:
-            episode = _Episode(one, row.severity, is_new=False, counted_as=ALERTS + row.severity)
-            episodes[transition.episode_id] = episode
-        match transition.kind:
-            case TransitionKind.FIRED if episode is None and row is None:
-                episodes[transition.episode_id] = _Episode(one, transition.severity, is_new=True)
-            case TransitionKind.SEVERITY_CHANGED if episode is not None:
-                episode.severity = transition.severity
-                episode.changed_at = transition.at
-            case TransitionKind.RESOLVED if episode is not None:
-                episode.severity = transition.severity
-                episode.resolved = transition
-            case _:
-                # Told before, or of an episode that was not kept.
-                continue
+        episode_id = transition.episode_id
+        if episode_id not in episodes and episode_id not in over:
+            found = _begun(one, stored.get(episode_id))
+            if found is not None:
+                episodes[episode_id] = found
+        if episode_id in episodes:
+            episodes[episode_id].apply(transition)
     return list(episodes.values())
 
 
-def _close(episodes: Sequence[_Episode], *, dialect: str) -> Statements[None]:
+def _begun(told: Told, row: Row[Any] | None) -> _Episode | None:
+    transition = told.transition
+    if row is not None:
+        return _Episode(
+            told=told,
+            severity=row.severity,
+            fired_at=row.fired_at,
+            is_new=False,
+            changed_at=row.changed_at,
+            unknown_since=row.unknown_since,
+            counted_as=ALERTS + row.severity,
+        )
+    if transition.kind is not TransitionKind.FIRED:
+        return None
+    return _Episode(told=told, severity=transition.severity, fired_at=transition.at, is_new=True)
+
+
+def _change(episodes: Sequence[_Episode], *, dialect: str) -> Statements[None]:
     if episodes:
         rows = {"episode_id": [e.told.transition.episode_id for e in episodes]} | _end(episodes)
-        keep = ("changed_at", "resolved_at")
-        yield update_rows(alert_history, rows, key=("episode_id",), dialect=dialect, keep=keep)
+        yield update_rows(alert_history, rows, key=("episode_id",), dialect=dialect)
 
 
 def _open(episodes: Sequence[_Episode], *, dialect: str) -> Statements[None]:
@@ -185,7 +205,9 @@ def _end(episodes: Sequence[_Episode]) -> dict[str, list[Any]]:
     return {
         "severity": [episode.severity for episode in episodes],
         "changed_at": [episode.changed_at for episode in episodes],
-        "resolved_at": [t and t.at for t in resolved],
+        "unknown_since": [episode.unknown_since for episode in episodes],
+        # An alert that a clock raised may end at the time of a reading that came late.
+        "resolved_at": [e.resolved and max(e.resolved.at, e.fired_at) for e in episodes],
         "resolved_reason": [t and storable_text(t.reason) for t in resolved],
         "resolved_sentence": [t and storable_text(t.sentence) for t in resolved],
         "resolved_facts": [t and storable_json(t.facts) for t in resolved],

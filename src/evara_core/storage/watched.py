@@ -9,7 +9,7 @@ from sqlalchemy import select
 from evara_core.access.tenancy import Tenancy
 from evara_core.monitor.ports import Watched
 from evara_core.serialization import load_json
-from evara_core.storage.episodes import alert_state_from
+from evara_core.storage.episodes import load_alert_state
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     alert_states,
@@ -99,7 +99,7 @@ def _watched(row: Row[Any], fields: Sequence[Row[Any]], alerts: Sequence[Row[Any
         read_key=row.read_key,
         position=_position(row),
         state=load_state(row.document),
-        alerts=tuple(alert_state_from(alert, row.node_id) for alert in alerts),
+        alerts=tuple(load_alert_state(alert.document) for alert in alerts),
     )
 
 

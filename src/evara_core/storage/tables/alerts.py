@@ -14,7 +14,7 @@ from sqlalchemy import (
 )
 
 from evara_core.storage.tables.base import metadata, tenancy_columns
-from evara_core.storage.types import Id, Json, Measure, UtcDateTime
+from evara_core.storage.types import Id, Json, UtcDateTime
 
 __all__ = ["alert_history", "alert_states"]
 
@@ -29,10 +29,8 @@ alert_states = Table(
     Column("phase", Text, nullable=False),
     Column("episode_id", Id),
     Column("severity", Text),
-    Column("since", UtcDateTime),
-    Column("held_s", Measure, nullable=False),
-    Column("last_sample_at", UtcDateTime),
-    Column("last_received_at", UtcDateTime),
+    # All of `alerts.episodes.AlertState`; the columns before it are for people who look.
+    Column("document", Text, nullable=False),
     CheckConstraint(
         "phase NOT IN ('firing', 'recovering') OR episode_id IS NOT NULL",
         name="active_has_an_episode",
@@ -55,6 +53,7 @@ alert_history = Table(
     Column("fired_sentence", Text, nullable=False),
     Column("fired_facts", Json, nullable=False),
     Column("changed_at", UtcDateTime),
+    Column("unknown_since", UtcDateTime),
     Column("resolved_at", UtcDateTime),
     Column("resolved_reason", Text),
     Column("resolved_sentence", Text),

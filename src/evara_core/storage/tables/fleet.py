@@ -100,12 +100,12 @@ node_operational_state = Table(
     Column("last_seen_at", UtcDateTime),
     Column("last_entry_id", BigInteger),
     Column("connectivity", Text, nullable=False),
-    Column("values", Json, nullable=False),
+    Column("values", Text, nullable=False),
     Column("active_alerts", Integer, nullable=False, server_default="0"),
     Column("health_score", SmallInteger),
     Column("health_reasons", Json, nullable=False),
     # All of `telemetry.state.NodeState`, as `telemetry.codec` writes it; the columns beside it
-    # are what queries ask for. Text: the database has no business in it.
+    # are what queries ask for.
     Column("document", Text, nullable=False),
     # How far the channel has been read. Here, because every look at a node writes this row
     # anyway; it counts only while the node reports to this channel.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from evara_core.storage.types import Id, Json, Measure, UtcDateTime
+from evara_core.storage.types import Id, Json, UtcDateTime
 
 revision = "0004"
 down_revision = "0003"
@@ -20,10 +20,7 @@ def upgrade() -> None:
         sa.Column("phase", sa.Text(), nullable=False),
         sa.Column("episode_id", Id),
         sa.Column("severity", sa.Text()),
-        sa.Column("since", UtcDateTime()),
-        sa.Column("held_s", Measure, nullable=False),
-        sa.Column("last_sample_at", UtcDateTime()),
-        sa.Column("last_received_at", UtcDateTime()),
+        sa.Column("document", sa.Text(), nullable=False),
         sa.CheckConstraint(
             "phase NOT IN ('firing', 'recovering') OR episode_id IS NOT NULL",
             name=op.f("ck_alert_states_active_has_an_episode"),
@@ -51,6 +48,7 @@ def upgrade() -> None:
         sa.Column("fired_sentence", sa.Text(), nullable=False),
         sa.Column("fired_facts", Json, nullable=False),
         sa.Column("changed_at", UtcDateTime()),
+        sa.Column("unknown_since", UtcDateTime()),
         sa.Column("resolved_at", UtcDateTime()),
         sa.Column("resolved_reason", sa.Text()),
         sa.Column("resolved_sentence", sa.Text()),

@@ -1,0 +1,95 @@
+"""Episodes as clients see them, and what people do about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from evara_core.errors import NotFoundError
+from evara_core.query.ast import IsNull, Not
+from evara_core.storage.criteria import compile_criteria
+from evara_core.storage.lists import ListSource
+from evara_core.storage.statements import Query
+from evara_core.storage.tables import alert_history, nodes
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from evara_core.query.ast import Condition
+    from evara_core.storage.criteria import Columns
+    from evara_core.storage.statements import Statements
+
+__all__ = ["ACTIVE", "ALERT_COLUMNS", "RESOLVED", "acknowledge", "alert_list", "alert_record"]
+
+ALERT_COLUMNS: Columns = {
+    "id": alert_history.c.episode_id,
+    "rule_id": alert_history.c.rule_id,
+    "node_id": nodes.c.node_id,
+    "node_label": nodes.c.label,
+    "distributor_id": alert_history.c.distributor_id,
+    "community_id": alert_history.c.community_id,
+    "customer_id": alert_history.c.customer_id,
+    "severity": alert_history.c.severity,
+    "fired_at": alert_history.c.fired_at,
+    "sentence": alert_history.c.fired_sentence,
+    "reason": alert_history.c.fired_reason,
+    "facts": alert_history.c.fired_facts,
+    "changed_at": alert_history.c.changed_at,
+    "unknown_since": alert_history.c.unknown_since,
+    "resolved_at": alert_history.c.resolved_at,
+    "resolved_reason": alert_history.c.resolved_reason,
+    "resolved_sentence": alert_history.c.resolved_sentence,
+    "resolved_facts": alert_history.c.resolved_facts,
+    "acknowledged_at": alert_history.c.acknowledged_at,
+    "acknowledged_by": alert_history.c.acknowledged_by,
+    "note": alert_history.c.note,
+}
+"""Public names of an episode's columns. The tenancy is that of the time when it fired."""
+
+ACTIVE: Condition = IsNull("resolved_at")
+"""What the episodes fulfil that are open."""
+
+RESOLVED: Condition = Not(ACTIVE)
+
+_joined = alert_history.join(nodes)
+
+
+def alert_list() -> ListSource:
+    """Return the list of episodes, over `ALERT_COLUMNS`: one statement for each page."""
+    return ListSource(select(*_labelled()).select_from(_joined), ALERT_COLUMNS)
+
+
+def alert_record(episode_id: str, *, scope: Condition) -> Statements[dict[str, Any]]:
+    """End with one episode by the names of `ALERT_COLUMNS`.
+
+    Raises:
+        NotFoundError: There is none in *scope*, which is a condition over the same names.
+    """
+    criteria = compile_criteria(scope, ALERT_COLUMNS)
+    statement = select(*_labelled()).select_from(_joined)
+    answer = yield Query(statement.where(alert_history.c.episode_id == episode_id, criteria))
+    for row in answer.rows:
+        return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    raise NotFoundError("alert")
+
+
+def acknowledge(
+    episode_id: str, *, scope: Condition, by: str, at: datetime, note: str | None = None
+) -> Statements[dict[str, Any]]:
+    """Remember who has seen an episode; end with it. The first one who did is kept.
+
+    Raises:
+        NotFoundError: There is none in *scope*.
+    """
+    yield from alert_record(episode_id, scope=scope)
+    yield Query(
+        alert_history.update()
+        .where(alert_history.c.episode_id == episode_id, alert_history.c.acknowledged_at.is_(None))
+        .values(acknowledged_at=at, acknowledged_by=by, note=note)
+    )
+    return (yield from alert_record(episode_id, scope=scope))
+
+
+def _labelled() -> list[Any]:
+    return [column.label(name) for name, column in ALERT_COLUMNS.items()]

@@ -1,0 +1,91 @@
+"""Nodes as clients see them: lists, details, and the columns that they are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from evara_core.errors import NotFoundError
+from evara_core.storage.criteria import compile_criteria
+from evara_core.storage.lists import ListSource
+from evara_core.storage.statements import Query
+from evara_core.storage.tables import (
+    node_operational_state,
+    nodes,
+    thingspeak_mappings,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import FromClause
+
+    from evara_core.query.ast import Condition
+    from evara_core.storage.criteria import Columns
+    from evara_core.storage.statements import Statements
+
+__all__ = ["NODE_COLUMNS", "node_list", "node_record"]
+
+_state = node_operational_state.c
+
+NODE_COLUMNS: Columns = {
+    "id": nodes.c.node_id,
+    "label": nodes.c.label,
+    "kind": nodes.c.kind,
+    "category": nodes.c.category,
+    "status": _state.status,
+    "connectivity": _state.connectivity,
+    "location_name": nodes.c.location_name,
+    "lat": nodes.c.latitude,
+    "lng": nodes.c.longitude,
+    "capacity_l": nodes.c.capacity_l,
+    "capacity_text": nodes.c.capacity_text,
+    "distributor_id": nodes.c.distributor_id,
+    "community_id": nodes.c.community_id,
+    "customer_id": nodes.c.customer_id,
+    "created_at": nodes.c.created_at,
+    "updated_at": nodes.c.updated_at,
+    "revision": nodes.c.revision,
+    "last_reading_at": _state.last_reading_at,
+    "last_seen_at": _state.last_seen_at,
+    "active_alerts": _state.active_alerts,
+    "health_score": _state.health_score,
+    "health_reasons": _state.health_reasons,
+    "values": _state["values"],
+    "expected_interval_s": nodes.c.expected_interval_s,
+    "in_maintenance": nodes.c.in_maintenance,
+    "config": nodes.c.config,
+    "channel_id": thingspeak_mappings.c.channel_id,
+}
+"""Public names of a node's columns. `values` is a text for `telemetry.codec.load_values`."""
+
+
+def node_list() -> ListSource:
+    """Return the list of nodes, over `NODE_COLUMNS`: one statement for each page.
+
+    Everything is a plain column, so that nothing can be loaded behind anyone's back.
+    """
+    return ListSource(select(*_labelled()).select_from(_joined()), NODE_COLUMNS)
+
+
+def node_record(node_id: str, *, scope: Condition) -> Statements[dict[str, Any]]:
+    """End with one node by the names of `NODE_COLUMNS`.
+
+    Raises:
+        NotFoundError: There is none in *scope*, which is a condition over the same names.
+    """
+    statement = select(*_labelled()).select_from(_joined())
+    answer = yield Query(
+        statement.where(nodes.c.node_id == node_id, compile_criteria(scope, NODE_COLUMNS))
+    )
+    for row in answer.rows:
+        return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    raise NotFoundError("node")
+
+
+def _labelled() -> list[Any]:
+    return [column.label(name) for name, column in NODE_COLUMNS.items()]
+
+
+def _joined() -> FromClause:
+    mapped = thingspeak_mappings.c.node_key == nodes.c.node_key
+    return nodes.join(node_operational_state).join(thingspeak_mappings, mapped, isouter=True)
