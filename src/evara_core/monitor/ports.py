@@ -6,18 +6,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from evara_core.alerts.episodes import AlertState, Transition
     from evara_core.realtime.ports import Message
     from evara_core.telemetry.mapping import ChannelMapping
-    from evara_core.telemetry.models import Node, Reading, SetAside
+    from evara_core.telemetry.models import Measured, Node, Reading, SetAside
     from evara_core.telemetry.state import NodeState
     from evara_core.thingspeak.models import Entry, Position
 
 __all__ = [
     "IngestReport",
     "IngestStore",
+    "Judge",
     "NodeUpdate",
     "OutboxStore",
     "Source",
@@ -97,7 +99,7 @@ class IngestStore(Protocol):
         ...
 
     async def ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
-        """Store *updates* in one transaction.
+        """Store *updates*, at most one of each node, in one transaction.
 
         That is: readings, set-aside rows, positions, node states, counters, alert states,
         episodes and outbox.
@@ -107,9 +109,53 @@ class IngestStore(Protocol):
 
         Raises:
             NotFoundError: A node is not there any more. Nothing was stored.
+            ConflictError: A node is neither as an update found it nor as it leaves it:
+                somebody else wrote. Nothing was stored.
             StorageUnavailableError: Nothing was stored, or it cannot be said whether it was,
                 because the connection broke at the commit. Ask `watched` before you go on.
         """
+        ...
+
+
+class Judge(Protocol):
+    """What decides alerts: `alerts.engine.AlertEngine` is one.
+
+    It keeps its states in memory. Whoever calls it stores what `export` returns together
+    with the readings, and after a failure gives back with `restore` what the store holds.
+    """
+
+    def observe(
+        self, node: Node, readings: Sequence[Reading], *, now: datetime
+    ) -> Sequence[Transition]:
+        """Return what *readings*, all of *node*, change. Late ones prove that it is alive."""
+        ...
+
+    def tick(self, *, now: datetime) -> Sequence[Transition]:
+        """Return what the passing of time changes, for all nodes."""
+        ...
+
+    def export(self, node_id: str) -> Sequence[AlertState]:
+        """Return all states of a node; those that are normal may be left out."""
+        ...
+
+    def restore(
+        self,
+        node: Node,
+        states: Sequence[AlertState],
+        *,
+        last_sample_at: datetime | None = None,
+        last_received_at: datetime | None = None,
+        values: Mapping[str, Measured] = ...,
+    ) -> None:
+        """Forget what is remembered of *node*, and remember this."""
+        ...
+
+    def forget(self, node_id: str) -> None:
+        """Drop a node. One that is not known is no error."""
+        ...
+
+    def wait(self, node_id: str, *, until: datetime) -> None:
+        """Judge nothing by absence before *until*: nobody could listen to the node."""
         ...
 
 

@@ -50,6 +50,9 @@ class Reach:
     looked_at: datetime | None = None
     """The newest answer."""
 
+    begun_at: datetime | None = None
+    """When we began to look, to tell a source that is away from one not yet asked."""
+
     def looked(self, now: datetime, *, break_s: float) -> Reach:
         """Return what an answer at *now* makes of it.
 
@@ -57,12 +60,13 @@ class Reach:
         not held against it.
         """
         if self.looked_at is None or (now - self.looked_at).total_seconds() > break_s:
-            return Reach(since=now, looked_at=now)
+            return replace(self, since=now, looked_at=now)
         return replace(self, looked_at=now)
 
-    def is_current(self, now: datetime, *, break_s: float) -> bool:
-        """Whether the source answered within *break_s*."""
-        return self.looked_at is not None and (now - self.looked_at).total_seconds() <= break_s
+    def is_away(self, now: datetime, *, break_s: float) -> bool:
+        """Whether the source has not answered for longer than *break_s*."""
+        last = self.looked_at or self.begun_at
+        return last is not None and (now - last).total_seconds() > break_s
 
 
 def connectivity_of(
@@ -73,14 +77,17 @@ def connectivity_of(
     reach: Reach,
     break_s: float,
     policy: SilencePolicy,
-) -> Connectivity:
+) -> Connectivity | None:
     """Return what the silence since *last_seen_at* means at *now*.
 
     Up to `reach.looked_at` the node is known to be silent. It is called offline only for
     silence since `reach.since`: what happened while nobody listened is not held against it.
+    None: its source has not answered yet, and it is too early to say more.
     """
-    if reach.since is None or reach.looked_at is None or not reach.is_current(now, break_s=break_s):
+    if reach.is_away(now, break_s=break_s):
         return Connectivity.UNREACHABLE
+    if reach.since is None or reach.looked_at is None:
+        return None
     if last_seen_at is None:
         return Connectivity.NEVER
     silent_s = (reach.looked_at - last_seen_at).total_seconds()

@@ -146,6 +146,8 @@ def sweep(
         break_s=break_s,
         policy=policy,
     )
+    if found is None:
+        return _settled(state, node)
     was_offline = state.status is NodeStatus.OFFLINE or state.connectivity is Connectivity.OFFLINE
     if was_offline and found in {Connectivity.ONLINE, Connectivity.STALE}:
         found = Connectivity.OFFLINE

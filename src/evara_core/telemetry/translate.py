@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from evara_core.telemetry.derivation import Derivation, chosen
@@ -18,17 +19,22 @@ from evara_core.thingspeak.values import ValueKind, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
     from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
     from evara_core.telemetry.quality import Trace
     from evara_core.telemetry.units import Conversion
     from evara_core.thingspeak.models import Entry
 
-__all__ = ["MAX_RAW_CHARS", "Translator", "translator_for"]
+__all__ = ["EARLIEST", "MAX_RAW_CHARS", "Translator", "refusal", "translator_for"]
 
 MAX_RAW_CHARS = 255
 """What is kept of a text: as much as ThingSpeak takes per field, and per status."""
+
+EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
+"""ThingSpeak began in 2010. An earlier moment is that of a device whose clock was reset."""
+
+_LATEST_LEAD = timedelta(days=1)
+"""A moment farther ahead of our clock than every time zone is no moment of a reading."""
 
 _UNCHECKED = Limits(gap_s=0.0)
 _GAP_INTERVALS = 3.0
@@ -152,6 +158,15 @@ def translator_for(
             d.metric: _limits(kind.metric(d.metric), config, None, gap_s) for d in derivations
         },
     )
+
+
+def refusal(entry: Entry, *, received_at: datetime) -> str | None:
+    """Return why *entry* cannot be a reading at all; None when it can."""
+    if entry.created_at < EARLIEST:
+        return f"its time is before {EARLIEST.year}: the clock of the device was reset"
+    if entry.created_at > received_at + _LATEST_LEAD:
+        return "its time is more than a day ahead"
+    return None
 
 
 def _limits(

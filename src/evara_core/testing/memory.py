@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from evara_core.alerts.episodes import AlertState, Phase, Transition, TransitionKind
-from evara_core.errors import NotFoundError
+from evara_core.errors import ConflictError, NotFoundError
 from evara_core.monitor.ports import (
     IngestReport,
     IngestStore,
@@ -96,7 +96,7 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
     @override
     async def ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
         for update in updates:
-            self._row(update.node.node_id)
+            self._refuse_stale(update)
         error = self._begin()
         stored = offered = 0
         for update in updates:
@@ -202,6 +202,12 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
             raise NotFoundError("node")
         return row
 
+    def _refuse_stale(self, update: NodeUpdate) -> None:
+        held = _newest(self._row(update.node.node_id).watched.state)
+        if held not in {_newest(update.before), _newest(update.state)}:
+            problem = f"node {update.node.node_id!r} was written by somebody else meanwhile"
+            raise ConflictError(problem)
+
     def _store(self, readings: Iterable[Reading]) -> int:
         stored = 0
         for reading in readings:
@@ -241,3 +247,7 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
     def _end(error: Exception | None) -> None:
         if error is not None:
             raise error
+
+
+def _newest(state: NodeState) -> tuple[datetime | None, int | None]:
+    return state.last_reading_at, state.last_entry_id

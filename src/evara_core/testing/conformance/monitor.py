@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from evara_core.alerts.episodes import AlertState, Phase, Severity, Transition, TransitionKind
-from evara_core.errors import NotFoundError, StorageUnavailableError
+from evara_core.errors import ConflictError, NotFoundError, StorageUnavailableError
 from evara_core.monitor.ports import NodeUpdate
 from evara_core.realtime.ports import Message
 from evara_core.telemetry.connectivity import Connectivity
@@ -206,6 +206,34 @@ class MonitorStoreContract:
 
         assert (await _watched(store))["tank-1"].state == NodeState()
         assert await store.readings.latest(["tank-1"]) == {}
+
+    async def test_refuses_what_was_decided_on_a_state_that_was_replaced(
+        self, store: StoreUnderTest
+    ) -> None:
+        await store.ingest.ingest([_update(state=ONLINE)])
+        other = replace(ONLINE, last_reading_at=START + timedelta(hours=1), last_entry_id=60)
+
+        with pytest.raises(ConflictError):
+            await store.ingest.ingest([_update(before=NodeState(), state=other)])
+
+        assert (await _watched(store))["tank-1"].state == ONLINE
+
+    async def test_the_same_update_again_changes_nothing(self, store: StoreUnderTest) -> None:
+        update = _update(
+            readings=(reading(),),
+            state=ONLINE,
+            alerts=(_alert(Phase.FIRING),),
+            transitions=(_transition(TransitionKind.FIRED),),
+            messages=(_message("m-1"),),
+        )
+        await store.ingest.ingest([update])
+
+        report = await store.ingest.ingest([update])
+
+        assert (report.stored, report.duplicates) == (0, 1)
+        assert await store.status_counts() == {NodeStatus.ONLINE: 1, NodeStatus.PROVISIONING: 1}
+        assert await store.active_episodes() == {"episode-1"}
+        assert len(await store.outbox.unpublished(limit=9)) == 1
 
     async def test_leaves_a_position_alone_that_an_update_does_not_name(
         self, store: StoreUnderTest

@@ -1,0 +1,123 @@
+"""What the monitor knows of its nodes, in memory, and what it has yet to be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evara_core.errors import InvalidMappingError
+from evara_core.telemetry.connectivity import Reach
+from evara_core.telemetry.translate import Translator, translator_for
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from datetime import datetime
+
+    from evara_core.alerts.episodes import AlertState
+    from evara_core.monitor.ports import Judge, Watched
+    from evara_core.telemetry.kinds import KindRegistry
+    from evara_core.telemetry.mapping import ChannelMapping
+    from evara_core.telemetry.models import Node
+    from evara_core.telemetry.state import NodeState
+    from evara_core.thingspeak.models import Position
+
+__all__ = ["Fleet", "Tracked"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Tracked:
+    """One node, as it stands after the last batch."""
+
+    node: Node
+    mapping: ChannelMapping
+    read_key: str | None
+    translator: Translator | None
+    """None: the mapping makes no sense, so that nothing is read until it does."""
+
+    problem: str | None = None
+    """Why its channel cannot be read, in words; None while it can."""
+
+    position: Position | None
+    state: NodeState
+    alerts: tuple[AlertState, ...]
+    reach: Reach = field(default_factory=Reach)
+
+
+class Fleet:
+    """The nodes of one monitor."""
+
+    def __init__(self, judge: Judge, kinds: KindRegistry) -> None:
+        self._judge = judge
+        self._kinds = kinds
+        self._nodes: dict[str, Tracked] = {}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __iter__(self) -> Iterator[Tracked]:
+        return iter(list(self._nodes.values()))
+
+    def get(self, node_id: str) -> Tracked | None:
+        """Return a node, or None when it is not watched any more."""
+        return self._nodes.get(node_id)
+
+    def take_over(
+        self, watched: Sequence[Watched], *, now: datetime, anew: Collection[str] | None
+    ) -> None:
+        """Learn what the store holds; nodes that are not in *watched* are forgotten.
+
+        Args:
+            watched: What the store holds.
+            now: By our clock.
+            anew: The nodes whose position, state and alerts are taken from there, because
+                memory may be ahead of it; None: of all. New nodes are always taken.
+        """
+        known = self._nodes
+        self._nodes = {}
+        for found in watched:
+            node_id = found.node.node_id
+            tracked = known.pop(node_id, None)
+            if tracked is None or anew is None or node_id in anew:
+                tracked = self._anew(found, tracked, now)
+            elif (tracked.node, tracked.mapping) != (found.node, found.mapping):
+                self._remap(tracked, found)
+            tracked.read_key = found.read_key
+            self._nodes[node_id] = tracked
+        for node_id in known:
+            self._judge.forget(node_id)
+
+    def _anew(self, found: Watched, before: Tracked | None, now: datetime) -> Tracked:
+        translator, problem = self._translator(found)
+        if problem is None and before is not None:
+            problem = before.problem
+        self._judge.restore(
+            found.node,
+            found.alerts,
+            last_sample_at=found.state.last_reading_at,
+            last_received_at=found.state.last_seen_at,
+            values=found.state.values,
+        )
+        return Tracked(
+            node=found.node,
+            mapping=found.mapping,
+            read_key=found.read_key,
+            translator=translator,
+            problem=problem,
+            position=found.position,
+            state=found.state,
+            alerts=found.alerts,
+            reach=Reach(begun_at=now) if before is None else before.reach,
+        )
+
+    def _remap(self, tracked: Tracked, found: Watched) -> None:
+        if tracked.mapping.channel_id != found.mapping.channel_id:
+            # The position was of another channel.
+            tracked.position = found.position
+        tracked.node, tracked.mapping = found.node, found.mapping
+        tracked.translator, tracked.problem = self._translator(found)
+
+    def _translator(self, found: Watched) -> tuple[Translator | None, str | None]:
+        try:
+            return translator_for(found.node, found.mapping, kinds=self._kinds), None
+        except InvalidMappingError as error:
+            return None, f"{error.code}: {error}"

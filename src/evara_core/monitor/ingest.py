@@ -1,0 +1,305 @@
+"""The one writer: takes looks and the passing of time, and makes them true in the store.
+
+Nothing else writes to the store while it does, so a node is never moved on by two at once.
+Each lot is one transaction. When one fails, memory is brought back to what the store holds,
+and the lot is taken again from there; a lot that the store keeps refusing is cut up until
+the entry is found that it refuses, and that entry is set aside with the reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict, deque
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import anyio
+
+from evara_core.errors import ConflictError, NotFoundError, StorageUnavailableError
+from evara_core.monitor.decide import put_aside, taken_by_entries, taken_by_time
+from evara_core.monitor.look import Look, halves, packed, refused
+from evara_core.monitor.ports import IngestReport
+from evara_core.monitor.waiting import Backoff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from evara_core.alerts.episodes import Transition
+    from evara_core.clock import Clock
+    from evara_core.ids import IdSource
+    from evara_core.monitor.counters import Counters
+    from evara_core.monitor.fleet import Fleet, Tracked
+    from evara_core.monitor.ports import IngestStore, Judge, NodeUpdate
+    from evara_core.monitor.settings import MonitorSettings
+    from evara_core.monitor.waiting import Sleep
+
+__all__ = ["Writer"]
+
+_log = logging.getLogger(__name__)
+
+_PATIENCE = 2
+"""How often a lot may fail, for another reason than an absent store, before it is cut up."""
+
+
+class Writer:
+    """Moves nodes on, in memory and in the store, together."""
+
+    def __init__(
+        self,
+        *,
+        store: IngestStore,
+        judge: Judge,
+        fleet: Fleet,
+        ids: IdSource,
+        clock: Clock,
+        sleep: Sleep,
+        settings: MonitorSettings,
+        counters: Counters,
+        on_fleet: Callable[[], None],
+        on_news: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._judge = judge
+        self._fleet = fleet
+        self._ids = ids
+        self._clock = clock
+        self._sleep = sleep
+        self._settings = settings
+        self._counters = counters
+        self._on_fleet = on_fleet
+        self._on_news = on_news
+        self._one_at_a_time = anyio.Lock()
+        self._backoff = Backoff(settings.first_backoff_s, settings.max_backoff_s)
+        self._ahead: set[str] | None = None
+        """Nodes whose memory may be ahead of the store; None: nothing has been read yet."""
+
+        self._shield: anyio.CancelScope | None = None
+        self._deadline = math.inf
+
+    async def take(self, looks: Sequence[Look]) -> IngestReport:
+        """Store what *looks* brought; return when each entry is stored or set aside.
+
+        While the store is away this waits. A look whose node has moved on or is gone is
+        dropped: its entries are in its channel still, or were stored.
+        """
+        total = IngestReport(stored=0, duplicates=0, set_aside=0)
+        lots = deque((lot, 0) for lot in packed(looks, rows=self._settings.batch_rows))
+        while lots:
+            lot, failures = lots.popleft()
+            try:
+                async with self._one_at_a_time:
+                    await self._agree()
+                    report = await self._commit(self._updates(lot))
+            except StorageUnavailableError:
+                lots.appendleft((lot, failures))
+                await self._pause()
+            except (ConflictError, NotFoundError) as error:
+                # The nodes are read again: who is gone or has moved on is then left out.
+                self._failed(error)
+                lots.appendleft((lot, failures))
+                await self._pause()
+            except Exception as error:  # noqa: BLE001 - whatever it is, no entry may be lost by it
+                self._failed(error)
+                if failures + 1 < _PATIENCE:
+                    lots.appendleft((lot, failures + 1))
+                elif lot[0].refusal is None:
+                    smaller = halves(lot) or [[refused(lot[0], error)]]
+                    lots.extendleft((part, _PATIENCE - 1) for part in reversed(smaller))
+                else:
+                    # It does not even take the refusal: it is not the entry's fault.
+                    lots.appendleft((lot, failures))
+                    await self._pause()
+            else:
+                total = _sum(total, report)
+        return total
+
+    async def sweep(self) -> None:
+        """Store what the passing of time changed. A failure is left to the next sweep."""
+        try:
+            async with self._one_at_a_time:
+                await self._agree()
+                updates = self._updates_by_time()
+                if updates:
+                    await self._commit(updates)
+        except StorageUnavailableError:
+            await self._pause()
+        except Exception as error:  # noqa: BLE001 - there will be another sweep
+            self._failed(error)
+
+    async def refresh(self) -> bool:
+        """Read the list of nodes again; return whether the store was there."""
+        try:
+            async with self._one_at_a_time:
+                await self._read_fleet()
+        except StorageUnavailableError as error:
+            self._away(error)
+            return False
+        return True
+
+    async def begin_again(self, node_id: str) -> None:
+        """Forget how far a node's channel was read: it is not what it was.
+
+        The store learns of it with the first entries that come from there.
+        """
+        async with self._one_at_a_time:
+            tracked = self._fleet.get(node_id)
+            if tracked is not None:
+                tracked.position = None
+
+    def hurry(self) -> None:
+        """Let commits end within the grace of a stop, also the one that is under way."""
+        self._deadline = anyio.current_time() + self._settings.stop_grace_s
+        if self._shield is not None:
+            self._shield.deadline = self._deadline
+
+    def break_s(self, tracked: Tracked) -> float:
+        """Return for how long a node's source may be silent before it counts as away."""
+        return 3 * self.interval_s(tracked) + self._settings.look_timeout_s
+
+    def interval_s(self, tracked: Tracked) -> float:
+        """Return how often a node is looked at."""
+        wanted = max(tracked.node.expected_interval_s, self._settings.min_poll_interval_s)
+        return min(wanted, self._settings.poll_interval_s)
+
+    def looked(self, tracked: Tracked) -> None:
+        """Note that a node's source has answered."""
+        tracked.problem = None
+        tracked.reach = tracked.reach.looked(self._clock.now(), break_s=self.break_s(tracked))
+
+    def _updates(self, lot: Sequence[Look]) -> list[NodeUpdate]:
+        self._ahead = {look.node_id for look in lot}
+        updates = []
+        for look in lot:
+            tracked = self._fleet.get(look.node_id)
+            if tracked is None or not _fits(tracked, look):
+                self._counters.looks_dropped += 1
+                continue
+            now = self._clock.now()
+            if look.refusal is not None:
+                updates.append(put_aside(tracked, look, now=now))
+                continue
+            updates.append(
+                taken_by_entries(
+                    tracked,
+                    look,
+                    judge=self._judge,
+                    ids=self._ids,
+                    now=now,
+                    policy=self._settings.silence,
+                )
+            )
+            if not look.is_import:
+                self.looked(tracked)
+        return updates
+
+    def _updates_by_time(self) -> list[NodeUpdate]:
+        now = self._clock.now()
+        for tracked in self._fleet:
+            self._let_wait(tracked, now)
+        self._ahead = {tracked.node.node_id for tracked in self._fleet}
+        by_node: defaultdict[str, list[Transition]] = defaultdict(list)
+        for transition in self._judge.tick(now=now):
+            by_node[transition.node_id].append(transition)
+        updates = []
+        for tracked in self._fleet:
+            update = taken_by_time(
+                tracked,
+                by_node.get(tracked.node.node_id, ()),
+                judge=self._judge,
+                ids=self._ids,
+                now=now,
+                break_s=self.break_s(tracked),
+                policy=self._settings.silence,
+            )
+            if update is not None:
+                updates.append(update)
+        self._ahead = {update.node.node_id for update in updates}
+        return updates
+
+    def _let_wait(self, tracked: Tracked, now: datetime) -> None:
+        """Keep absence from being judged while nobody can listen, and for a while after."""
+        settings, reach = self._settings, tracked.reach
+        node_id = tracked.node.node_id
+        if tracked.problem is not None or reach.since is None:
+            until = now + timedelta(seconds=2 * settings.sweep_interval_s)
+            self._judge.wait(node_id, until=until)
+        elif tracked.state.last_seen_at is None or reach.since > tracked.state.last_seen_at:
+            grace_s = settings.silence.stale_after * tracked.node.expected_interval_s
+            self._judge.wait(node_id, until=reach.since + timedelta(seconds=grace_s))
+
+    async def _commit(self, updates: Sequence[NodeUpdate]) -> IngestReport:
+        """Store *updates*; a cancellation waits until it is known what became of them."""
+        if not updates:
+            self._ahead = set()
+            return IngestReport(stored=0, duplicates=0, set_aside=0)
+        report: IngestReport | None = None
+        with anyio.CancelScope(shield=True, deadline=self._deadline) as self._shield:
+            report = await self._store.ingest(updates)
+        if report is None:
+            raise StorageUnavailableError("the commit did not end in time")
+        self._ahead = set()
+        self._committed(updates, report)
+        return report
+
+    async def _agree(self) -> None:
+        """Bring memory to what the store holds, unless it is there.
+
+        Raises:
+            StorageUnavailableError: Not now.
+        """
+        if self._ahead is None or self._ahead:
+            await self._read_fleet()
+
+    async def _read_fleet(self) -> None:
+        watched = await self._store.watched()
+        self._fleet.take_over(watched, now=self._clock.now(), anew=self._ahead)
+        self._ahead = set()
+        self._on_fleet()
+
+    async def _pause(self) -> None:
+        self._away(None)
+        await self._sleep(self._backoff.failed())
+
+    def _committed(self, updates: Sequence[NodeUpdate], report: IngestReport) -> None:
+        counters = self._counters
+        if counters.is_store_away:
+            _log.warning("the store is back after %d failures", self._backoff.failures)
+            counters.is_store_away = False
+        self._backoff.succeeded()
+        counters.commits += 1
+        counters.stored += report.stored
+        counters.duplicates += report.duplicates
+        counters.set_aside += report.set_aside
+        counters.transitions += sum(len(update.transitions) for update in updates)
+        counters.last_commit_at = self._clock.now()
+        if any(update.messages for update in updates):
+            self._on_news()
+
+    def _failed(self, error: Exception) -> None:
+        self._counters.commits_failed += 1
+        self._counters.last_error = f"{type(error).__name__}: {error}"
+        _log.error("a lot could not be stored", exc_info=error)
+
+    def _away(self, error: StorageUnavailableError | None) -> None:
+        self._counters.commits_failed += 1
+        if error is not None:
+            self._counters.last_error = f"{error.code}: {error}"
+        if not self._counters.is_store_away:
+            _log.warning("the store is away; nothing is lost, the channels are read later")
+            self._counters.is_store_away = True
+
+
+def _fits(tracked: Tracked, look: Look) -> bool:
+    if tracked.translator is None:
+        return False
+    return look.is_import or tracked.position == look.after
+
+
+def _sum(one: IngestReport, other: IngestReport) -> IngestReport:
+    return IngestReport(
+        stored=one.stored + other.stored,
+        duplicates=one.duplicates + other.duplicates,
+        set_aside=one.set_aside + other.set_aside,
+    )

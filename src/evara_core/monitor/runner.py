@@ -1,0 +1,183 @@
+"""The whole monitor in one task: poll, ingest, sweep, relay."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import TASK_STATUS_IGNORED
+
+from evara_core.errors import NotFoundError
+from evara_core.ids import TimeOrderedIds
+from evara_core.monitor.counters import Counters, MonitorStatus
+from evara_core.monitor.fleet import Fleet
+from evara_core.monitor.imports import ImportReport, lots_of
+from evara_core.monitor.ingest import Writer
+from evara_core.monitor.poll import Poller
+from evara_core.monitor.relay import Relay
+from evara_core.monitor.schedule import Schedule
+from evara_core.monitor.settings import MonitorSettings
+from evara_core.monitor.waiting import Backoff
+from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anyio.abc import TaskStatus
+
+    from evara_core.clock import Clock
+    from evara_core.ids import IdSource
+    from evara_core.monitor.ports import IngestStore, Judge, OutboxStore, Source
+    from evara_core.monitor.waiting import Sleep
+    from evara_core.realtime.ports import Bus
+    from evara_core.telemetry.models import SetAside
+    from evara_core.thingspeak.models import Entry
+
+__all__ = ["Monitor"]
+
+
+class Monitor:
+    """Looks after all nodes of a store.
+
+    Only one monitor may look after a node at a time. Whatever it is killed in, nothing is
+    lost and no alert is told twice: all that it knows is in the store with the readings.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: IngestStore,
+        outbox: OutboxStore,
+        source: Source,
+        bus: Bus,
+        judge: Judge,
+        clock: Clock,
+        ids: IdSource | None = None,
+        kinds: KindRegistry = STANDARD_KINDS,
+        settings: MonitorSettings = MonitorSettings(),
+        sleep: Sleep = anyio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._sleep = sleep
+        self._counters = Counters()
+        self._fleet = Fleet(judge, kinds)
+        self._schedule = Schedule(max_backoff_intervals=settings.max_backoff_intervals)
+        self._stopped = anyio.Event()
+        self._relay = Relay(
+            outbox=outbox,
+            bus=bus,
+            clock=clock,
+            sleep=sleep,
+            settings=settings,
+            counters=self._counters,
+        )
+        self._writer = Writer(
+            store=store,
+            judge=judge,
+            fleet=self._fleet,
+            ids=ids or TimeOrderedIds(clock=clock),
+            clock=clock,
+            sleep=sleep,
+            settings=settings,
+            counters=self._counters,
+            on_fleet=self._reschedule,
+            on_news=self._relay.wake,
+        )
+        self._poller = Poller(
+            source=source,
+            schedule=self._schedule,
+            fleet=self._fleet,
+            writer=self._writer,
+            clock=clock,
+            sleep=sleep,
+            settings=settings,
+            counters=self._counters,
+        )
+
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Work until `stop`, or until cancelled.
+
+        Both wait for the batch that is being stored, for at most `stop_grace_s`.
+        """
+        async with anyio.create_task_group() as parts:
+            parts.start_soon(self._refresh)
+            parts.start_soon(self._sweep)
+            parts.start_soon(self._relay.run)
+            parts.start_soon(self._poller.run)
+            parts.start_soon(self._end, parts.cancel_scope)
+            task_status.started()
+            await self._poller.write()
+            await self._relay.flush()
+            parts.cancel_scope.cancel()
+
+    def stop(self) -> None:
+        """Begin no more looks; let `run` return when what is in hand is stored."""
+        self._stopped.set()
+
+    async def backfill(self, node_id: str, items: Iterable[Entry | SetAside]) -> ImportReport:
+        """Take history of a node from elsewhere, such as an export: the way of all readings.
+
+        In lots of a bounded size, oldest first as *items* has them. Rows older than what is
+        known are stored and decide nothing. Nobody is told of it; alerts that began and
+        ended in it are in the store. It moves no position: the channel is read as before.
+
+        Raises:
+            NotFoundError: The node is not watched.
+        """
+        if len(self._fleet) == 0 or self._fleet.get(node_id) is None:
+            await self._writer.refresh()
+        if self._fleet.get(node_id) is None:
+            raise NotFoundError("node")
+        total = ImportReport()
+        for look in lots_of(node_id, items, rows=self._settings.batch_rows):
+            report = await self._writer.take([look])
+            total = total.plus(look, report)
+        return total
+
+    def status(self) -> MonitorStatus:
+        """Return how it stands."""
+        overdue, longest_wait_s = self._schedule.waiting(self._clock.elapsed_s())
+        return MonitorStatus(
+            nodes=len(self._fleet),
+            unreadable={t.node.node_id: t.problem for t in self._fleet if t.problem is not None},
+            under_way=self._poller.under_way,
+            queued_rows=self._poller.queued_rows,
+            overdue=overdue,
+            longest_wait_s=longest_wait_s,
+            **asdict(self._counters),
+        )
+
+    async def _refresh(self) -> None:
+        backoff = Backoff(self._settings.first_backoff_s, self._settings.max_backoff_s)
+        while True:
+            if await self._writer.refresh():
+                backoff.succeeded()
+                await self._sleep(self._settings.refresh_interval_s)
+            else:
+                await self._sleep(backoff.failed())
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._sleep(self._settings.sweep_interval_s)
+            await self._writer.sweep()
+
+    async def _end(self, everything: anyio.CancelScope) -> None:
+        try:
+            await self._stopped.wait()
+        finally:
+            # Also when we are cancelled: a commit must not hold that up for long.
+            self._writer.hurry()
+        self._poller.stop()
+        await anyio.sleep(self._settings.stop_grace_s)
+        everything.cancel()
+
+    def _reschedule(self) -> None:
+        now_s = self._clock.elapsed_s()
+        readable = {t.node.node_id: t for t in self._fleet if t.translator is not None}
+        for node_id in self._schedule.node_ids - readable.keys():
+            self._schedule.remove(node_id)
+        for node_id, tracked in readable.items():
+            self._schedule.add(node_id, interval_s=self._writer.interval_s(tracked), now_s=now_s)
+        self._poller.wake()
