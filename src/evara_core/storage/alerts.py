@@ -16,6 +16,8 @@ from evara_core.storage.tables import alert_history, nodes
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import Select
+
     from evara_core.query.ast import Condition
     from evara_core.storage.criteria import Columns
     from evara_core.storage.statements import Statements
@@ -57,7 +59,7 @@ _joined = alert_history.join(nodes)
 
 def alert_list() -> ListSource:
     """Return the list of episodes, over `ALERT_COLUMNS`: one statement for each page."""
-    return ListSource(select(*_labelled()).select_from(_joined), ALERT_COLUMNS)
+    return ListSource(_selected(), ALERT_COLUMNS)
 
 
 def alert_record(episode_id: str, *, scope: Condition) -> Statements[dict[str, Any]]:
@@ -67,8 +69,7 @@ def alert_record(episode_id: str, *, scope: Condition) -> Statements[dict[str, A
         NotFoundError: There is none in *scope*, which is a condition over the same names.
     """
     criteria = compile_criteria(scope, ALERT_COLUMNS)
-    statement = select(*_labelled()).select_from(_joined)
-    answer = yield Query(statement.where(alert_history.c.episode_id == episode_id, criteria))
+    answer = yield Query(_selected().where(alert_history.c.episode_id == episode_id, criteria))
     for row in answer.rows:
         return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     raise NotFoundError("alert")
@@ -91,5 +92,6 @@ def acknowledge(
     return (yield from alert_record(episode_id, scope=scope))
 
 
-def _labelled() -> list[Any]:
-    return [column.label(name) for name, column in ALERT_COLUMNS.items()]
+def _selected() -> Select[Any]:
+    columns = [column.label(name) for name, column in ALERT_COLUMNS.items()]
+    return select(alert_history).with_only_columns(*columns).select_from(_joined)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import (
     IntegrityError,
     InterfaceError,
     OperationalError,
+    SQLAlchemyError,
     StatementError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -45,28 +46,35 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
-    except EvaraError:
-        raise
-    except IntegrityError as error:
-        raise ConflictError(_first_line(error)) from error
-    except PoolTimeoutError as error:
-        problem = "every connection to the database is in use"
-        raise StorageUnavailableError(problem, retry_after_s=1.0) from error
-    except DBAPIError as error:
-        if _is_passing(error):
-            problem = f"the database is not available: {_first_line(error)}"
-            raise StorageUnavailableError(problem) from error
-        if isinstance(error, DataError):
-            raise InvalidInputError(_first_line(error)) from error
-        raise
-    except StatementError as error:
-        if isinstance(error.orig, ValueError | OverflowError):
-            raise InvalidInputError(_first_line(error)) from error
-        raise
-    except (OSError, TimeoutError) as error:
-        # asyncpg lets them through when it cannot connect.
-        problem = f"the database is not available: {str(error) or type(error).__name__}"
-        raise StorageUnavailableError(problem) from error
+    except (SQLAlchemyError, OverflowError, OSError) as error:
+        meaning = _meaning(error)
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def _meaning(error: SQLAlchemyError | OverflowError | OSError) -> EvaraError | None:
+    match error:
+        case IntegrityError():
+            return ConflictError(_first_line(error))
+        case PoolTimeoutError():
+            problem = "every connection to the database is in use"
+            return StorageUnavailableError(problem, retry_after_s=1.0)
+        case DBAPIError() if _is_passing(error):
+            return StorageUnavailableError(f"the database is not available: {_first_line(error)}")
+        case DataError():
+            return InvalidInputError(_first_line(error))
+        case StatementError(orig=ValueError() | OverflowError()):
+            return InvalidInputError(_first_line(error))
+        case OverflowError():
+            # sqlite3 refuses integers beyond 64 bits before the statement runs.
+            return InvalidInputError(str(error))
+        case OSError():
+            # asyncpg lets them through when it cannot connect: a TimeoutError is one too.
+            problem = str(error) or type(error).__name__
+            return StorageUnavailableError(f"the database is not available: {problem}")
+        case _:
+            return None
 
 
 def _is_passing(error: DBAPIError) -> bool:

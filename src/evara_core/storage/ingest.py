@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 from typing_extensions import override
 
 from evara_core.access.tenancy import Tenancy
-from evara_core.errors import ConflictError, NotFoundError
+from evara_core.errors import ConflictError, InvalidInputError, NotFoundError
 from evara_core.monitor.ports import IngestReport, IngestStore
 from evara_core.storage.bulk import (
     among,
@@ -32,6 +32,7 @@ from evara_core.storage.tables import (
 from evara_core.storage.units import AsyncUnit
 from evara_core.storage.watched import watched
 from evara_core.telemetry.codec import dump_state, dump_values
+from evara_core.telemetry.models import SetAside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,10 +42,13 @@ if TYPE_CHECKING:
 
     from evara_core.monitor.ports import NodeUpdate, Watched
     from evara_core.storage.statements import Statements
-    from evara_core.telemetry.models import SetAside
     from evara_core.telemetry.state import NodeState
 
 __all__ = ["SqlIngestStore", "ingest"]
+
+_LARGEST_BIGINT = 2**63 - 1
+_LONGEST_BODY = 10_000
+"""Characters. A reading of a whole channel has some hundreds."""
 
 
 class SqlIngestStore(IngestStore):
@@ -63,8 +67,39 @@ class SqlIngestStore(IngestStore):
 
     @override
     async def ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
+        try:
+            return await self._ingest(updates)
+        except InvalidInputError:
+            isolated = [_isolated(update) for update in updates]
+            if isolated == list(updates):
+                raise
+            return await self._ingest(isolated)
+
+    async def _ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
         async with AsyncUnit(self._engine) as unit:
             return await unit.run(ingest(updates, dialect=self._dialect, shard=self._shard))
+
+
+def _isolated(update: NodeUpdate) -> NodeUpdate:
+    """Return *update* with those readings set aside that no database can hold."""
+    aside = [reading for reading in update.readings if abs(reading.entry_id) > _LARGEST_BIGINT]
+    if not aside:
+        return update
+    return replace(
+        update,
+        readings=tuple(reading for reading in update.readings if reading not in aside),
+        set_aside=update.set_aside
+        + tuple(
+            SetAside(
+                node_id=reading.node_id,
+                received_at=reading.received_at,
+                source=f"entry {reading.entry_id} of {reading.measured_at.isoformat()}",
+                reason="entry_id_out_of_range",
+                body=storable_json(reading)[:_LONGEST_BODY],
+            )
+            for reading in aside
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from evara_core.storage.tables import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import FromClause
+    from sqlalchemy import Select
 
     from evara_core.query.ast import Condition
     from evara_core.storage.criteria import Columns
@@ -64,7 +64,7 @@ def node_list() -> ListSource:
 
     Everything is a plain column, so that nothing can be loaded behind anyone's back.
     """
-    return ListSource(select(*_labelled()).select_from(_joined()), NODE_COLUMNS)
+    return ListSource(_selected(), NODE_COLUMNS)
 
 
 def node_record(node_id: str, *, scope: Condition) -> Statements[dict[str, Any]]:
@@ -73,19 +73,20 @@ def node_record(node_id: str, *, scope: Condition) -> Statements[dict[str, Any]]
     Raises:
         NotFoundError: There is none in *scope*, which is a condition over the same names.
     """
-    statement = select(*_labelled()).select_from(_joined())
     answer = yield Query(
-        statement.where(nodes.c.node_id == node_id, compile_criteria(scope, NODE_COLUMNS))
+        _selected().where(nodes.c.node_id == node_id, compile_criteria(scope, NODE_COLUMNS))
     )
     for row in answer.rows:
         return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     raise NotFoundError("node")
 
 
-def _labelled() -> list[Any]:
-    return [column.label(name) for name, column in NODE_COLUMNS.items()]
-
-
-def _joined() -> FromClause:
+def _selected() -> Select[Any]:
+    columns = [column.label(name) for name, column in NODE_COLUMNS.items()]
     mapped = thingspeak_mappings.c.node_key == nodes.c.node_key
-    return nodes.join(node_operational_state).join(thingspeak_mappings, mapped, isouter=True)
+    return (
+        select(nodes)
+        .with_only_columns(*columns)
+        .join_from(nodes, node_operational_state)
+        .join_from(nodes, thingspeak_mappings, mapped, isouter=True)
+    )

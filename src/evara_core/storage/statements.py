@@ -36,7 +36,7 @@ class DriverQuery:
     """
 
     sql: str
-    rows: Sequence[Sequence[Any]]
+    rows: list[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
+from sqlalchemy.exc import SQLAlchemyError
 
 from evara_core.errors import ClosedError, EvaraError
 from evara_core.flow import run, run_async
@@ -33,7 +34,9 @@ ROLLBACK_WITHIN_S = 5.0
 class Unit:
     """One transaction: all of what its flows write, or nothing.
 
-    A context manager. It commits when the block ends and rolls back when the block raises.
+    A context manager. It commits when the block ends and rolls back when the block raises, or
+    when a statement failed, even if the error was caught: it is raised again at the end.
+
     An error that the commit itself raises leaves open whether it took effect: flows of this
     package may be run again.
     """
@@ -43,6 +46,7 @@ class Unit:
         self._options = READS_ONLY if reads_only else WRITES
         self._connection: Connection | None = None
         self._stack = ExitStack()
+        self._failure: Exception | None = None
 
     def __enter__(self) -> Self:
         with translated(), ExitStack() as stack:
@@ -60,13 +64,16 @@ class Unit:
         trace: TracebackType | None,
     ) -> None:
         self._connection = None
-        if error is None:
+        failure = error or self._failure
+        if failure is None:
             with translated():
                 self._stack.close()
             return
-        # What went wrong is already on its way; that the rollback failed too would only hide it.
-        with suppress(EvaraError), translated():
-            self._stack.__exit__(kind, error, trace)
+        # That the rollback failed too would only hide what went wrong.
+        with suppress(EvaraError, SQLAlchemyError), translated():
+            self._stack.__exit__(type(failure), failure, trace)
+        if error is None:
+            raise failure
 
     def run(self, flow: Statements[T]) -> T:
         """Carry *flow* to its end inside this transaction.
@@ -79,12 +86,16 @@ class Unit:
 
     def _perform(self, question: Question) -> Answer:
         connection = _opened(self._connection)
-        with translated():
-            match question:
-                case Query(statement, parameters):
-                    return _answer(connection.execute(statement, parameters))
-                case DriverQuery(sql, rows):
-                    return _answer(connection.exec_driver_sql(sql, list(map(tuple, rows))))
+        try:
+            with translated():
+                match question:
+                    case Query(statement, parameters):
+                        return _answer(connection.execute(statement, parameters))
+                    case DriverQuery(sql, rows):
+                        return _answer(connection.exec_driver_sql(sql, rows))
+        except Exception as error:
+            self._failure = error
+            raise
 
 
 class AsyncUnit:
@@ -95,6 +106,7 @@ class AsyncUnit:
         self._options = READS_ONLY if reads_only else WRITES
         self._connection: AsyncConnection | None = None
         self._stack = AsyncExitStack()
+        self._failure: Exception | None = None
 
     async def __aenter__(self) -> Self:
         with translated():
@@ -113,17 +125,20 @@ class AsyncUnit:
         trace: TracebackType | None,
     ) -> None:
         self._connection = None
-        if error is None:
+        failure = error or self._failure
+        if failure is None:
             with translated():
                 await self._stack.aclose()
             return
-        # What went wrong is already on its way; that the rollback failed too would only hide it.
+        # That the rollback failed too would only hide what went wrong.
         with (
             anyio.move_on_after(ROLLBACK_WITHIN_S, shield=True),
-            suppress(EvaraError),
+            suppress(EvaraError, SQLAlchemyError),
             translated(),
         ):
-            await self._stack.__aexit__(kind, error, trace)
+            await self._stack.__aexit__(type(failure), failure, trace)
+        if error is None:
+            raise failure
 
     async def run(self, flow: Statements[T]) -> T:
         """Carry *flow* to its end inside this transaction.
@@ -136,13 +151,16 @@ class AsyncUnit:
 
     async def _perform(self, question: Question) -> Answer:
         connection = _opened(self._connection)
-        with translated():
-            match question:
-                case Query(statement, parameters):
-                    return _answer(await connection.execute(statement, parameters))
-                case DriverQuery(sql, rows):
-                    rows = list(map(tuple, rows))
-                    return _answer(await connection.exec_driver_sql(sql, rows))
+        try:
+            with translated():
+                match question:
+                    case Query(statement, parameters):
+                        return _answer(await connection.execute(statement, parameters))
+                    case DriverQuery(sql, rows):
+                        return _answer(await connection.exec_driver_sql(sql, rows))
+        except Exception as error:
+            self._failure = error
+            raise
 
 
 def _opened(connection: C | None) -> C:
