@@ -60,11 +60,9 @@ class JwksPolicy:
 
     def __post_init__(self) -> None:
         if not 0 <= self.ahead_s < self.fresh_s or self.stale_s < 0:
-            problem = "keys are asked for again before they are old"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("keys are asked for again before they are old")
         if not 0 < self.first_pause_s <= self.cooldown_s:
-            problem = "the first pause is above zero and within the cooldown"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("the first pause is above zero and within the cooldown")
 
 
 class Need(Enum):
@@ -198,16 +196,13 @@ def parse_key_set(body: bytes) -> tuple[dict[str, VerificationKey], int]:
         UpstreamGarbageError: It is no JWK set, or an unreasonably large one.
     """
     if len(body) > MAX_KEY_SET_BYTES:
-        problem = f"a key set of more than {MAX_KEY_SET_BYTES} bytes"
-        raise UpstreamGarbageError(problem)
+        raise UpstreamGarbageError(f"a key set of more than {MAX_KEY_SET_BYTES} bytes")
     try:
         entries = parse_object(body).get("keys")
     except UnauthenticatedError as error:
-        problem = "the key set is not JSON"
-        raise UpstreamGarbageError(problem) from error
+        raise UpstreamGarbageError("the key set is not JSON") from error
     if not isinstance(entries, list) or len(entries) > _MAX_KEYS:
-        problem = f"a key set has a list of at most {_MAX_KEYS} keys"
-        raise UpstreamGarbageError(problem)
+        raise UpstreamGarbageError(f"a key set has a list of at most {_MAX_KEYS} keys")
     found: dict[str, VerificationKey] = {}
     doubled: set[str] = set()
     for entry in entries:

@@ -187,8 +187,7 @@ def fetch_key_set(client: httpx.Client, url: str) -> bytes:
                 _add(body, chunk)
             return bytes(body)
     except httpx.HTTPError as error:
-        problem = f"the key set did not come: {error}"
-        raise UpstreamError(problem) from error
+        raise UpstreamError(f"the key set did not come: {error}") from error
 
 
 async def fetch_key_set_async(client: httpx.AsyncClient, url: str) -> bytes:
@@ -204,26 +203,22 @@ async def fetch_key_set_async(client: httpx.AsyncClient, url: str) -> bytes:
                 _add(body, chunk)
             return bytes(body)
     except httpx.HTTPError as error:
-        problem = f"the key set did not come: {error}"
-        raise UpstreamError(problem) from error
+        raise UpstreamError(f"the key set did not come: {error}") from error
 
 
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        problem = f"keys are fetched over HTTPS only, not from {url!r}"
-        raise ConfigurationError(problem)
+        raise ConfigurationError(f"keys are fetched over HTTPS only, not from {url!r}")
     return url
 
 
 def _check(response: _Response) -> None:
     if response.status_code != _OK:
-        problem = f"the key set came with status {response.status_code}"
-        raise UpstreamError(problem)
+        raise UpstreamError(f"the key set came with status {response.status_code}")
 
 
 def _add(body: bytearray, chunk: bytes) -> None:
     body += chunk
     if len(body) > MAX_KEY_SET_BYTES:
-        problem = f"a key set of more than {MAX_KEY_SET_BYTES} bytes"
-        raise UpstreamGarbageError(problem)
+        raise UpstreamGarbageError(f"a key set of more than {MAX_KEY_SET_BYTES} bytes")

@@ -123,16 +123,15 @@ class KeySet(KeySource):
         found: dict[str | None, VerificationKey] = {}
         for key in keys:
             if key.kid in found:
-                problem = f"two keys are named {key.kid!r}"
-                raise ConfigurationError(problem)
+                raise ConfigurationError(f"two keys are named {key.kid!r}")
             found[key.kid] = key
         if not found:
-            problem = "no key to verify tokens with"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("no key to verify tokens with")
         secrets = [key for key in found.values() if key.algorithm is Algorithm.HS256]
         if len(secrets) < len(found) and any(key.retires_at is None for key in secrets):
-            problem = "a shared secret beside public keys needs a date when it retires"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(
+                "a shared secret beside public keys needs a date when it retires"
+            )
         self._keys = found
 
     def __iter__(self) -> Iterator[VerificationKey]:
@@ -157,8 +156,9 @@ class KeyChain(KeySource):
 
     def __init__(self, secrets: KeySet, public: KeySource) -> None:
         if any(key.retires_at is None for key in secrets):
-            problem = "a shared secret beside public keys needs a date when it retires"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(
+                "a shared secret beside public keys needs a date when it retires"
+            )
         self._secrets = secrets
         self._public = public
 
@@ -183,17 +183,13 @@ def key_from_secret(
     """
     value = secret.encode() if isinstance(secret, str) else bytes(secret)
     if len(value) < _MIN_SECRET_BYTES:
-        problem = f"a shared secret needs at least {_MIN_SECRET_BYTES} bytes"
-        raise ConfigurationError(problem)
+        raise ConfigurationError(f"a shared secret needs at least {_MIN_SECRET_BYTES} bytes")
     if value.strip() in _PUBLISHED_SECRETS:
-        problem = "this shared secret is published: everybody can sign with it"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("this shared secret is published: everybody can sign with it")
     if b"-----BEGIN" in value or value.lstrip().startswith((b"{", b"ssh-", b"ecdsa-")):
-        problem = "a public key is no shared secret"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("a public key is no shared secret")
     if len(set(value)) < _MIN_DISTINCT_BYTES:
-        problem = "this shared secret can be guessed"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("this shared secret can be guessed")
 
     def holds(message: bytes, signature: bytes) -> bool:
         return hmac.compare_digest(hmac.digest(value, message, "sha256"), signature)
@@ -211,13 +207,11 @@ def key_from_pem(pem: bytes | str, *, kid: str | None = None) -> VerificationKey
     """
     value = pem.encode() if isinstance(pem, str) else pem
     if b"PRIVATE KEY" in value:
-        problem = "a private key has no place here: give the public one"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("a private key has no place here: give the public one")
     try:
         public = load_pem_public_key(value)
     except (ValueError, UnsupportedAlgorithm) as error:
-        problem = f"this is no public key in PEM: {error}"
-        raise ConfigurationError(problem) from error
+        raise ConfigurationError(f"this is no public key in PEM: {error}") from error
     return _key(public, kid=kid)
 
 
@@ -229,27 +223,21 @@ def key_from_jwk(jwk: Mapping[str, object]) -> VerificationKey:
             not accepted, off its curve, or says `alg` of another kind.
     """
     if "d" in jwk or "k" in jwk:
-        problem = "a private or symmetric key has no place in a key set"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("a private or symmetric key has no place in a key set")
     if jwk.get("use", "sig") != "sig":
-        problem = "this key is not for signatures"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("this key is not for signatures")
     operations = jwk.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
-        problem = "this key is not for verifying"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("this key is not for verifying")
     kid = jwk.get("kid")
     if kid is not None and not isinstance(kid, str):
-        problem = "kid must be text"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("kid must be text")
     try:
         key = _key(_public_of(jwk), kid=kid)
     except (ValueError, UnsupportedAlgorithm, UnauthenticatedError) as error:
-        problem = f"this JWK is not a key: {error}"
-        raise ConfigurationError(problem) from error
+        raise ConfigurationError(f"this JWK is not a key: {error}") from error
     if jwk.get("alg", key.algorithm) != key.algorithm:
-        problem = f"alg must be {key.algorithm} for this kind of key"
-        raise ConfigurationError(problem)
+        raise ConfigurationError(f"alg must be {key.algorithm} for this kind of key")
     return key
 
 
@@ -261,8 +249,7 @@ def _public_of(jwk: Mapping[str, object]) -> _Public:
         case "EC", "P-256":
             x, y = _octets(jwk, "x"), _octets(jwk, "y")
             if len(x) != _COORDINATE_BYTES or len(y) != _COORDINATE_BYTES:
-                problem = "a coordinate of P-256 has 32 bytes"
-                raise ConfigurationError(problem)
+                raise ConfigurationError("a coordinate of P-256 has 32 bytes")
             point = int.from_bytes(x, "big"), int.from_bytes(y, "big")
             return EllipticCurvePublicNumbers(*point, SECP256R1()).public_key()
         case "OKP", "Ed25519":
@@ -270,20 +257,17 @@ def _public_of(jwk: Mapping[str, object]) -> _Public:
         case "RSA", None:
             exponent, modulus = _octets(jwk, "e"), _octets(jwk, "n")
             if len(modulus) * 8 not in _RSA_BITS:
-                problem = "RSA keys have 2048 to 8192 bits"
-                raise ConfigurationError(problem)
+                raise ConfigurationError("RSA keys have 2048 to 8192 bits")
             numbers = int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big")
             return RSAPublicNumbers(*numbers).public_key()
         case kind:
-            problem = f"keys of kind {kind!r} are not accepted"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(f"keys of kind {kind!r} are not accepted")
 
 
 def _octets(jwk: Mapping[str, object], name: str) -> bytes:
     value = jwk.get(name)
     if not isinstance(value, str):
-        problem = f"{name} is missing"
-        raise ConfigurationError(problem)
+        raise ConfigurationError(f"{name} is missing")
     return decode_base64url(value)
 
 
@@ -295,22 +279,21 @@ def _key(public: object, *, kid: str | None) -> VerificationKey:
         case RSAPublicKey():
             numbers = public.public_numbers()
             if public.key_size not in _RSA_BITS or numbers.e not in _RSA_EXPONENTS:
-                problem = "RSA keys have 2048 to 8192 bits and an exponent of at least 65537"
-                raise ConfigurationError(problem)
+                raise ConfigurationError(
+                    "RSA keys have 2048 to 8192 bits and an exponent of at least 65537"
+                )
             return VerificationKey(kid=name, algorithm=Algorithm.RS256, holds=_rs256(public))
         case Ed25519PublicKey():
             return VerificationKey(kid=name, algorithm=Algorithm.EDDSA, holds=_eddsa(public))
         case _:
-            problem = "only P-256, RSA and Ed25519 keys are accepted"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("only P-256, RSA and Ed25519 keys are accepted")
 
 
 def _checked_kid(kid: str | None) -> str | None:
     if kid is not None and not (
         0 < len(kid) <= _KID_CHARS and kid.isascii() and kid.isprintable() and " " not in kid
     ):
-        problem = "a kid has 1 to 128 visible ASCII characters"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("a kid has 1 to 128 visible ASCII characters")
     return kid
 
 

@@ -9,33 +9,27 @@ A permission never lifts the tenancy scope: which rows a role sees is `access.te
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from evara_core.access.tenancy import Nothing, admits, scope_of
-from evara_core.errors import ConfigurationError, DeniedError
-from evara_core.serialization import dump_json_sorted
+from evara_core.access.grants import policy_version, resolve_roles
+from evara_core.access.tenancy import Nothing, Tenancy, admits, scope_of
+from evara_core.errors import DeniedError
+from evara_core.query.predicate import compile_predicate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from evara_core.access.grants import Grant, PermissionRegistry, ResolvedRole, RoleSpec
     from evara_core.access.principal import Principal
-    from evara_core.access.tenancy import Tenancy
+    from evara_core.query.predicate import Predicate
 
 __all__ = [
     "AccessPolicy",
     "Decision",
     "DecisionReason",
-    "PermissionRegistry",
-    "RoleSpec",
 ]
-
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]*:[a-z][a-z0-9_]*")
-_EVERYTHING: Final = "admin:all"
-_ANY: Final = "*"
 
 
 class DecisionReason(StrEnum):
@@ -45,6 +39,10 @@ class DecisionReason(StrEnum):
     NOT_GRANTED = "not_granted"
     DENIED_BY_ROLE = "denied_by_role"
     ROLE_UNKNOWN = "role_unknown"
+    CONDITION_NOT_MET = "condition_not_met"
+    CONDITION_FAILED = "condition_failed"
+    """It could not be decided: an alarm, and a no."""
+
     NO_SCOPE = "no_scope"
     OUT_OF_SCOPE = "out_of_scope"
 
@@ -79,84 +77,14 @@ class Decision:
                 return f"denied by '{self.grant}'"
             case DecisionReason.ROLE_UNKNOWN:
                 return "the role is unknown"
+            case DecisionReason.CONDITION_NOT_MET:
+                return f"'{self.grant}' grants it for certain rows only"
+            case DecisionReason.CONDITION_FAILED:
+                return f"the condition of '{self.grant}' could not be decided"
             case DecisionReason.NO_SCOPE:
                 return "the user row names no tenant"
             case DecisionReason.OUT_OF_SCOPE:
                 return "the row belongs to another tenant"
-
-
-class PermissionRegistry:
-    """The permissions that exist: `resource:action` each.
-
-    Raises:
-        ConfigurationError: A name is of another form, or `admin:all`, which is for grants only.
-    """
-
-    def __init__(self, names: Iterable[str]) -> None:
-        found = frozenset(names)
-        for name in sorted(found):
-            if _NAME.fullmatch(name) is None or name == _EVERYTHING:
-                problem = f"{name!r} is no name for a permission: resource:action"
-                raise ConfigurationError(problem)
-        self._names = found
-
-    @property
-    def names(self) -> frozenset[str]:
-        """All of them."""
-        return self._names
-
-    def check(self, name: str) -> str:
-        """Return *name* as it is.
-
-        Raises:
-            ConfigurationError: There is no such permission.
-        """
-        if name not in self._names:
-            problem = f"there is no permission {name!r}"
-            raise ConfigurationError(problem)
-        return name
-
-    def expand(self, pattern: str) -> frozenset[str]:
-        """Return what a grant covers: a name, `nodes:*`, `*:read`, or `admin:all`.
-
-        A star stands for a whole half and nothing else.
-
-        Raises:
-            ConfigurationError: It covers nothing: a slip of the pen, surely.
-        """
-        if pattern == _EVERYTHING:
-            return self._names
-        resource, _, action = pattern.partition(":")
-        covered = frozenset(
-            name
-            for name in self._names
-            if _fits(resource, name.partition(":")[0]) and _fits(action, name.partition(":")[2])
-        )
-        if not covered or pattern == "*:*":
-            problem = f"grant {pattern!r} covers no permission (for all of them: {_EVERYTHING})"
-            raise ConfigurationError(problem)
-        return covered
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleSpec:
-    """What a role may do, as it is written down."""
-
-    name: str
-    grants: tuple[str, ...] = ()
-    denies: tuple[str, ...] = ()
-    """They win over every grant, also over those of parents and of roles below."""
-
-    parents: tuple[str, ...] = ()
-    """Roles whose grants and denials it has too."""
-
-
-@dataclass(slots=True)
-class _Resolved:
-    """What a role comes to: for each permission the grant that gives or denies it."""
-
-    granted: dict[str, str] = field(default_factory=dict)
-    denied: dict[str, str] = field(default_factory=dict)
 
 
 class AccessPolicy:
@@ -169,22 +97,14 @@ class AccessPolicy:
 
     def __init__(self, registry: PermissionRegistry, roles: Iterable[RoleSpec]) -> None:
         self._registry = registry
-        specs: dict[str, RoleSpec] = {}
-        for spec in roles:
-            if spec.name in specs:
-                problem = f"two roles are named {spec.name!r}"
-                raise ConfigurationError(problem)
-            specs[spec.name] = spec
-        resolved: dict[str, _Resolved] = {}
-        for name in specs:
-            _resolve(name, specs, registry, resolved, path=())
-        self.version: Final = _version(registry, specs)
-        self._decisions = {
-            name: {
+        specs, resolved = resolve_roles(registry, roles)
+        self.version: Final = policy_version(registry, specs)
+        self._decisions: dict[str, dict[str, Decision]] = {}
+        self._conditional: dict[tuple[str, str], tuple[tuple[Decision, Predicate], ...]] = {}
+        for name, role in resolved.items():
+            self._decisions[name] = {
                 permission: self._decision(name, permission, role) for permission in registry.names
             }
-            for name, role in resolved.items()
-        }
 
     @property
     def registry(self) -> PermissionRegistry:
@@ -200,6 +120,15 @@ class AccessPolicy:
         """Return what *role* may do; an unknown one nothing."""
         decisions = self._decisions.get(role, {})
         return frozenset(name for name, decision in decisions.items() if decision.allowed)
+
+    def conditional_permissions_of(self, role: str) -> frozenset[str]:
+        """Return what *role* may do with certain rows only."""
+        decisions = self._decisions.get(role, {})
+        return frozenset(
+            name
+            for name, decision in decisions.items()
+            if decision.reason is DecisionReason.CONDITION_NOT_MET
+        )
 
     def decide(
         self,
@@ -218,7 +147,11 @@ class AccessPolicy:
         decision = decisions.get(permission) if decisions is not None else None
         if decision is None:
             return self._unknown_role(principal.role, self._registry.check(permission))
-        if resource is None or not decision.allowed:
+        if resource is None:
+            return decision
+        if decision.reason is DecisionReason.CONDITION_NOT_MET:
+            decision = self._by_condition(principal, decision, resource)
+        if not decision.allowed:
             return decision
         return self._within_scope(principal, decision, resource)
 
@@ -252,14 +185,22 @@ class AccessPolicy:
         if admits(scope, resource):
             return decision
         is_nowhere = isinstance(scope, Nothing)
-        return Decision(
-            allowed=False,
-            reason=DecisionReason.NO_SCOPE if is_nowhere else DecisionReason.OUT_OF_SCOPE,
-            role=decision.role,
-            permission=decision.permission,
-            grant=decision.grant,
-            policy_version=self.version,
-        )
+        reason = DecisionReason.NO_SCOPE if is_nowhere else DecisionReason.OUT_OF_SCOPE
+        return replace(decision, allowed=False, reason=reason)
+
+    def _by_condition(
+        self, principal: Principal, decision: Decision, resource: Tenancy | Mapping[str, object]
+    ) -> Decision:
+        row = resource.ids if isinstance(resource, Tenancy) else resource
+        for granted, holds in self._conditional[principal.role, decision.permission]:
+            try:
+                if holds(row) is True:
+                    return granted
+            except Exception:  # noqa: BLE001 - a condition that cannot be decided is a no, whatever it raised
+                decision = replace(
+                    decision, reason=DecisionReason.CONDITION_FAILED, grant=granted.grant
+                )
+        return decision
 
     def _unknown_role(self, role: str, permission: str) -> Decision:
         return Decision(
@@ -271,71 +212,30 @@ class AccessPolicy:
             policy_version=self.version,
         )
 
-    def _decision(self, name: str, permission: str, role: _Resolved) -> Decision:
-        denial, grant = role.denied.get(permission), role.granted.get(permission)
-        if denial is not None:
-            reason = DecisionReason.DENIED_BY_ROLE
-        else:
-            reason = DecisionReason.GRANTED if grant else DecisionReason.NOT_GRANTED
-        return Decision(
-            allowed=reason is DecisionReason.GRANTED,
-            reason=reason,
+    def _decision(self, name: str, permission: str, role: ResolvedRole) -> Decision:
+        denials, grants = role.denied.get(permission, ()), role.granted.get(permission, ())
+        certain = [grant for grant in grants if grant.condition is None]
+        decision = Decision(
+            allowed=False,
+            reason=DecisionReason.NOT_GRANTED,
             role=name,
             permission=permission,
-            grant=denial or grant,
+            grant=None,
             policy_version=self.version,
         )
+        if denials:
+            return replace(decision, reason=DecisionReason.DENIED_BY_ROLE, grant=denials[0].label)
+        if certain:
+            return _granted(decision, certain[0])
+        if grants:
+            self._conditional[name, permission] = tuple(
+                (_granted(decision, grant), compile_predicate(grant.condition))
+                for grant in grants
+                if grant.condition is not None
+            )
+            return replace(decision, reason=DecisionReason.CONDITION_NOT_MET, grant=grants[0].label)
+        return decision
 
 
-def _fits(half: str, name: str) -> bool:
-    return half in {_ANY, name}
-
-
-def _resolve(
-    name: str,
-    specs: Mapping[str, RoleSpec],
-    registry: PermissionRegistry,
-    resolved: dict[str, _Resolved],
-    *,
-    path: tuple[str, ...],
-) -> _Resolved:
-    if name in resolved:
-        return resolved[name]
-    if name in path:
-        problem = f"roles inherit in a circle: {' → '.join((*path, name))}"
-        raise ConfigurationError(problem)
-    if name not in specs:
-        problem = f"role {path[-1]!r} has an unknown parent: {name!r}"
-        raise ConfigurationError(problem)
-    spec = specs[name]
-    role = _Resolved()
-    for parent in spec.parents:
-        above = _resolve(parent, specs, registry, resolved, path=(*path, name))
-        role.granted.update(above.granted)
-        role.denied.update(above.denied)
-    _add(role.denied, spec, spec.denies, registry)
-    _add(role.granted, spec, spec.grants, registry)
-    for pattern in spec.grants:
-        if registry.expand(pattern) <= role.denied.keys():
-            problem = f"role {name!r} grants {pattern!r} and denies all of it"
-            raise ConfigurationError(problem)
-    resolved[name] = role
-    return role
-
-
-def _add(
-    into: dict[str, str], spec: RoleSpec, patterns: Iterable[str], registry: PermissionRegistry
-) -> None:
-    by_pattern = {pattern: registry.expand(pattern) for pattern in patterns}
-    for pattern, covered in by_pattern.items():
-        others = (names for other, names in by_pattern.items() if other != pattern)
-        if any(covered <= names for names in others):
-            problem = f"role {spec.name!r}: {pattern!r} is covered by another one already"
-            raise ConfigurationError(problem)
-        into.update(dict.fromkeys(covered, f"{spec.name}: {pattern}"))
-
-
-def _version(registry: PermissionRegistry, specs: Mapping[str, RoleSpec]) -> str:
-    """Return a name for exactly this policy, the same in every process."""
-    written = dump_json_sorted({"permissions": sorted(registry.names), "roles": specs})
-    return blake2b(written, digest_size=6).hexdigest()
+def _granted(decision: Decision, grant: Grant) -> Decision:
+    return replace(decision, allowed=True, reason=DecisionReason.GRANTED, grant=grant.label)

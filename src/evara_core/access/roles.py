@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from evara_core.access.permissions import AccessPolicy, PermissionRegistry, RoleSpec
+from evara_core.access.grants import PermissionRegistry, RoleSpec
+from evara_core.access.permissions import AccessPolicy
 from evara_core.access.principal import Role
 
 __all__ = ["BUILT_IN_PERMISSIONS", "BUILT_IN_ROLES", "built_in_policy"]

@@ -63,12 +63,10 @@ def supabase_keys(
     """
     if legacy_secret is None:
         if public is None:
-            problem = "give the legacy secret or a source of public keys"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("give the legacy secret or a source of public keys")
         return public
     if public is not None and migration_until is None:
-        problem = "the legacy secret beside public keys needs migration_until"
-        raise ConfigurationError(problem)
+        raise ConfigurationError("the legacy secret beside public keys needs migration_until")
     names = {None, legacy_kid}
     secrets = KeySet(
         key_from_secret(legacy_secret, kid=kid, retires_at=migration_until) for kid in names
@@ -79,6 +77,5 @@ def supabase_keys(
 def _root(project_url: str) -> str:
     parts = urlsplit(project_url.rstrip("/"))
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
-        problem = f"{project_url!r} is no URL of a project"
-        raise ConfigurationError(problem)
+        raise ConfigurationError(f"{project_url!r} is no URL of a project")
     return f"{parts.scheme}://{parts.netloc}"

@@ -76,8 +76,7 @@ class Rows:
 
     def __post_init__(self) -> None:
         if not self.ids:
-            problem = "a scope without ids would be every row: say All"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("a scope without ids would be every row: say All")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +152,11 @@ class Tenancy:
             topics.append(_topic(ids))
         return tuple(topics)
 
+    @property
+    def ids(self) -> dict[str, str | None]:
+        """The ids by their names, as a row has them."""
+        return {str(dimension): self.id_of(dimension) for dimension in Dimension}
+
     def id_of(self, dimension: Dimension) -> str | None:
         """Return the id that this row carries there."""
         match dimension:
@@ -217,8 +221,9 @@ class TableRule:
     def __post_init__(self) -> None:
         has_columns = any((self.distributor_id, self.community_id, self.customer_id))
         if has_columns == self.is_shared:
-            problem = "a table is shared, or names the columns of its owners: one of the two"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(
+                "a table is shared, or names the columns of its owners: one of the two"
+            )
 
     def column(self, dimension: Dimension) -> str | None:
         """Return the column that carries this id."""

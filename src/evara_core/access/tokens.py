@@ -68,17 +68,14 @@ class TokenProfile:
 
     def __post_init__(self) -> None:
         if not self.issuer or not self.audience:
-            problem = "tokens need an issuer and an audience"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("tokens need an issuer and an audience")
         url = urlsplit(self.issuer)
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
-            problem = f"issuer {self.issuer!r} is reached over plain HTTP"
-            raise ConfigurationError(problem)
+            raise ConfigurationError(f"issuer {self.issuer!r} is reached over plain HTTP")
         if self.max_lifetime <= timedelta(0) or not timedelta(0) <= self.leeway < timedelta(
             hours=1
         ):
-            problem = "a lifetime is above zero, a leeway zero to below an hour"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("a lifetime is above zero, a leeway zero to below an hour")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evara_core.access.permissions import (
-    AccessPolicy,
-    DecisionReason,
-    PermissionRegistry,
-    RoleSpec,
-)
+from evara_core.access.grants import PermissionRegistry, RoleSpec
+from evara_core.access.permissions import AccessPolicy, DecisionReason
 from evara_core.access.principal import Principal, Role
 from evara_core.access.roles import BUILT_IN_PERMISSIONS, built_in_policy
 from evara_core.access.tenancy import Tenancy
 from evara_core.errors import ConfigurationError, DeniedError
+from evara_core.query.ast import ALWAYS, Compare, Comparison
 
 NAMES = ("nodes:read", "nodes:write", "nodes:delete", "alerts:read", "alerts:write")
 REGISTRY = PermissionRegistry(NAMES)
@@ -118,8 +117,17 @@ def test_a_pattern_that_covers_nothing_is_refused(pattern: str) -> None:
         (RoleSpec(name="a", grants=("nodes:*", "nodes:read")),),
         (RoleSpec(name="a", grants=("nodes:read",), denies=("nodes:*",)),),
         (RoleSpec(name="a", denies=("nodes:fly",)),),
+        (RoleSpec(name="a", grants=("nodes:read",), conditions={"nodes:write": ALWAYS}),),
     ],
-    ids=["twice", "unknown parent", "circle", "shadowed", "denied whole", "unknown denial"],
+    ids=[
+        "twice",
+        "unknown parent",
+        "circle",
+        "shadowed",
+        "denied whole",
+        "unknown denial",
+        "condition without grant",
+    ],
 )
 def test_roles_that_make_no_sense_are_refused_at_start(roles: tuple[RoleSpec, ...]) -> None:
     with pytest.raises(ConfigurationError):
@@ -162,6 +170,63 @@ def test_all_permissions_do_not_lift_the_scope() -> None:
     decision = mighty.decide(caller, "nodes:delete", Tenancy(distributor_id="d2"))
 
     assert decision.reason is DecisionReason.OUT_OF_SCOPE
+
+
+class TestConditions:
+    """Grants that hold for certain rows only."""
+
+    TANKS = Compare("kind", Comparison.EQ, "tank")
+
+    @pytest.fixture
+    def roles(self) -> AccessPolicy:
+        return policy(
+            RoleSpec(name="base", grants=("alerts:*",), conditions={"alerts:*": self.TANKS}),
+            RoleSpec(
+                name="distributor",
+                parents=("base",),
+                grants=("nodes:*", "*:read"),
+                denies=("nodes:delete",),
+                conditions={"nodes:*": self.TANKS},
+            ),
+        )
+
+    caller = who("distributor", distributor_id="d1")
+    tank: ClassVar = {"kind": "tank", "distributor_id": "d1"}
+
+    def test_a_row_that_meets_the_condition_is_granted(self, roles: AccessPolicy) -> None:
+        decision = roles.decide(self.caller, "nodes:write", self.tank)
+
+        assert decision.allowed
+        assert decision.grant == "distributor: nodes:*"
+        assert roles.decide(self.caller, "alerts:write", self.tank).grant == "base: alerts:*"
+
+    @pytest.mark.parametrize("kind", ["deep", None])
+    def test_one_that_does_not_or_might_not_is_denied(
+        self, roles: AccessPolicy, kind: str | None
+    ) -> None:
+        decision = roles.decide(self.caller, "nodes:write", self.tank | {"kind": kind})
+
+        assert decision.reason is DecisionReason.CONDITION_NOT_MET
+        assert "certain rows only" in decision.explain()
+
+    def test_without_a_row_it_does_not_hold(self, roles: AccessPolicy) -> None:
+        assert not roles.decide(self.caller, "nodes:write").allowed
+        assert "nodes:write" not in roles.permissions_of("distributor")
+
+    def test_a_grant_without_a_condition_needs_none(self, roles: AccessPolicy) -> None:
+        assert roles.decide(self.caller, "nodes:read").grant == "distributor: *:read"
+
+    def test_a_condition_that_cannot_be_decided_is_a_no(self, roles: AccessPolicy) -> None:
+        decision = roles.decide(self.caller, "nodes:write", Tenancy(distributor_id="d1"))
+
+        assert decision.reason is DecisionReason.CONDITION_FAILED
+        assert "could not be decided" in decision.explain()
+
+    def test_the_scope_and_denials_outrank_it(self, roles: AccessPolicy) -> None:
+        foreign = self.tank | {"distributor_id": "d2"}
+
+        assert roles.decide(self.caller, "nodes:write", foreign).reason == "out_of_scope"
+        assert roles.decide(self.caller, "nodes:delete", self.tank).reason == "denied_by_role"
 
 
 def test_nobody_grants_what_he_does_not_hold() -> None:
