@@ -56,7 +56,7 @@ NODE_COLUMNS: Columns = {
     "config": nodes.c.config,
     "channel_id": thingspeak_mappings.c.channel_id,
 }
-"""Public names of a node's columns. `values` is a text for `telemetry.codec.load_values`."""
+"""Public names of a node's columns. `values` is what `telemetry.codec.dump_values` wrote, parsed."""
 
 
 def node_list() -> ListSource:

@@ -100,7 +100,7 @@ node_operational_state = Table(
     Column("last_seen_at", UtcDateTime),
     Column("last_entry_id", BigInteger),
     Column("connectivity", Text, nullable=False),
-    Column("values", Text, nullable=False),
+    Column("values", Json, nullable=False),
     Column("active_alerts", Integer, nullable=False, server_default="0"),
     Column("health_score", SmallInteger),
     Column("health_reasons", Json, nullable=False),

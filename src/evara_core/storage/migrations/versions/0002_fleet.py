@@ -124,7 +124,7 @@ def upgrade() -> None:
         sa.Column("last_seen_at", UtcDateTime()),
         sa.Column("last_entry_id", sa.BigInteger()),
         sa.Column("connectivity", sa.Text(), nullable=False),
-        sa.Column("values", sa.Text(), nullable=False),
+        sa.Column("values", Json, nullable=False),
         sa.Column("active_alerts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("health_score", sa.SmallInteger()),
         sa.Column("health_reasons", Json, nullable=False),
