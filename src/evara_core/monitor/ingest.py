@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from evara_core.errors import ConflictError, NotFoundError, StorageUnavailableError
+from evara_core.errors import ConflictError, EvaraError, NotFoundError, StorageUnavailableError
 from evara_core.monitor.decide import put_aside, taken_by_entries, taken_by_time
 from evara_core.monitor.look import Look, halves, packed, refused
 from evara_core.monitor.ports import IngestReport
@@ -92,25 +92,22 @@ class Writer:
                 async with self._one_at_a_time:
                     await self._agree()
                     report = await self._commit(self._updates(lot))
-            except StorageUnavailableError:
-                lots.appendleft((lot, failures))
-                await self._pause()
-            except (ConflictError, NotFoundError) as error:
+            except (StorageUnavailableError, ConflictError, NotFoundError) as error:
                 # The nodes are read again: who is gone or has moved on is then left out.
-                self._failed(error)
                 lots.appendleft((lot, failures))
-                await self._pause()
+                await self._pause(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, no entry may be lost by it
+                if lot[0].refusal is not None:
+                    # It does not even take the refusal: it is not the entry's fault.
+                    lots.appendleft((lot, failures))
+                    await self._pause(error)
+                    continue
                 self._failed(error)
                 if failures + 1 < _PATIENCE:
                     lots.appendleft((lot, failures + 1))
-                elif lot[0].refusal is None:
+                else:
                     smaller = halves(lot) or [[refused(lot[0], error)]]
                     lots.extendleft((part, _PATIENCE - 1) for part in reversed(smaller))
-                else:
-                    # It does not even take the refusal: it is not the entry's fault.
-                    lots.appendleft((lot, failures))
-                    await self._pause()
             else:
                 total = _sum(total, report)
         return total
@@ -123,8 +120,8 @@ class Writer:
                 updates = self._updates_by_time()
                 if updates:
                     await self._commit(updates)
-        except StorageUnavailableError:
-            await self._pause()
+        except StorageUnavailableError as error:
+            await self._pause(error)
         except Exception as error:  # noqa: BLE001 - there will be another sweep
             self._failed(error)
 
@@ -258,8 +255,8 @@ class Writer:
         self._ahead = set()
         self._on_fleet()
 
-    async def _pause(self) -> None:
-        self._away(None)
+    async def _pause(self, error: Exception) -> None:
+        self._away(error)
         await self._sleep(self._backoff.failed())
 
     def _committed(self, updates: Sequence[NodeUpdate], report: IngestReport) -> None:
@@ -278,17 +275,21 @@ class Writer:
             self._on_news()
 
     def _failed(self, error: Exception) -> None:
+        self._counters.last_error = _words(error)
         self._counters.commits_failed += 1
-        self._counters.last_error = f"{type(error).__name__}: {error}"
         _log.error("a lot could not be stored", exc_info=error)
 
-    def _away(self, error: StorageUnavailableError | None) -> None:
+    def _away(self, error: Exception) -> None:
+        self._counters.last_error = _words(error)
         self._counters.commits_failed += 1
-        if error is not None:
-            self._counters.last_error = f"{error.code}: {error}"
         if not self._counters.is_store_away:
-            _log.warning("the store is away; nothing is lost, the channels are read later")
+            _log.warning("cannot store (%s); what is new stays in the channels", _words(error))
             self._counters.is_store_away = True
+
+
+def _words(error: Exception) -> str:
+    code = error.code if isinstance(error, EvaraError) else type(error).__name__
+    return f"{code}: {error}"
 
 
 def _fits(tracked: Tracked, look: Look) -> bool:

@@ -67,6 +67,7 @@ class Poller:
         self._counters = counters
         self._woken = Signal()
         self._has_looks = Signal()
+        self._is_enough = Signal()
         self._looks: list[Look] = []
         self._is_stopping = False
         self.under_way = 0
@@ -83,6 +84,7 @@ class Poller:
         """Begin no more looks; let `run` and `write` return when what is in hand is done."""
         self._is_stopping = True
         self._woken.set()
+        self._is_enough.set()
         self._has_looks.set()
 
     async def run(self) -> None:
@@ -102,7 +104,7 @@ class Poller:
             await self._has_looks.wait(math.inf, self._sleep)
             if self._looks and not self._is_stopping and not self._is_full():
                 # Others that are under way may share the transaction.
-                await self._sleep(self._settings.batch_age_s)
+                await self._is_enough.wait(self._settings.batch_age_s, self._sleep)
             looks, self._looks = self._looks, []
             if looks:
                 await self._write(looks)
@@ -172,6 +174,8 @@ class Poller:
             return _Outcome.NOTHING
         self._looks.append(Look(node_id=node_id, after=after, entries=entries))
         self.queued_rows += len(entries)
+        if self._is_full():
+            self._is_enough.set()
         return _Outcome.NEWS
 
     async def _write(self, looks: Sequence[Look]) -> None:
