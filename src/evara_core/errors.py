@@ -6,6 +6,11 @@ EvaraError
 │   ├── InvalidParameterError     parameter, problem, allowed
 │   ├── InvalidCursorError        why a page cursor is refused
 │   │   └── CursorMismatchError     it is genuine, and of another query
+│   ├── InvalidHeaderError        header, problem
+│   ├── InvalidBodyError          pointer, problem, allowed
+│   ├── InvalidItemsError         a batch is refused: what is wrong with which items
+│   ├── IdempotencyMismatchError  the key was used for another request
+│   ├── UnsupportedVersionError   asked, supported
 │   ├── InvalidExpressionError    text, position, expected
 │   ├── InvalidRuleError          rule_id, problem
 │   ├── InvalidMappingError       problem
@@ -14,6 +19,9 @@ EvaraError
 ├── DeniedError                 we know the caller, and no: permission, reason
 ├── NotFoundError               also what a tenant gets for another's record: what
 ├── ConflictError               the record changed meanwhile, or is there already
+│   └── IdempotencyRunningError   the first request with the key is not done: retry_after_s
+├── PreconditionFailedError     the record is not as `If-Match` says
+├── PreconditionRequiredError   this is done with `If-Match` only
 ├── LimitExceededError          too many: limit, retry_after_s
 ├── UpstreamError               something we depend on failed; trying again may help
 │   ├── UpstreamTimeoutError      whether it took effect is unknown
@@ -51,10 +59,15 @@ __all__ = [
     "CursorMismatchError",
     "DeniedError",
     "EvaraError",
+    "IdempotencyMismatchError",
+    "IdempotencyRunningError",
+    "InvalidBodyError",
     "InvalidCursorError",
     "InvalidExportError",
     "InvalidExpressionError",
+    "InvalidHeaderError",
     "InvalidInputError",
+    "InvalidItemsError",
     "InvalidJsonError",
     "InvalidMappingError",
     "InvalidParameterError",
@@ -62,11 +75,14 @@ __all__ = [
     "LimitExceededError",
     "MissingExtraError",
     "NotFoundError",
+    "PreconditionFailedError",
+    "PreconditionRequiredError",
     "QuotaExceededError",
     "RateLimitedError",
     "SlowConsumerError",
     "StorageUnavailableError",
     "UnauthenticatedError",
+    "UnsupportedVersionError",
     "UpstreamError",
     "UpstreamGarbageError",
     "UpstreamOpenError",
@@ -126,6 +142,90 @@ class CursorMismatchError(InvalidCursorError):
     """A page cursor is genuine, and belongs to another query or another caller."""
 
     code = "CURSOR_MISMATCH"
+
+
+class InvalidHeaderError(InvalidInputError):
+    """A request header is missing where it is needed, or cannot be used.
+
+    Attributes:
+        header: Its name.
+        problem: What is wrong with it.
+    """
+
+    code = "INVALID_HEADER"
+
+    def __init__(self, header: str, problem: str) -> None:
+        super().__init__(header, problem)
+        self.header = header
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.header}: {self.problem}"
+
+
+class InvalidBodyError(InvalidInputError):
+    """A member of the body cannot be used.
+
+    Attributes:
+        pointer: Its place, as a JSON pointer (RFC 6901); empty for the whole body.
+        problem: What is wrong with it.
+        allowed: What it may be; empty when that cannot be listed.
+    """
+
+    code = "INVALID_BODY"
+
+    def __init__(self, pointer: str, problem: str, allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(pointer, problem, allowed)
+        self.pointer = pointer
+        self.problem = problem
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        allowed = f" (allowed: {', '.join(self.allowed)})" if self.allowed else ""
+        return f"{self.pointer or 'the body'}: {self.problem}{allowed}"
+
+
+class InvalidItemsError(InvalidInputError):
+    """A batch is refused as a whole. Nothing of it was stored.
+
+    Attributes:
+        items: What is wrong with which items, counted from 0: the error that each would
+            have met alone.
+    """
+
+    code = "INVALID_ITEMS"
+
+    def __init__(self, items: tuple[tuple[int, EvaraError], ...]) -> None:
+        super().__init__(items)
+        self.items = items
+
+    def __str__(self) -> str:
+        return "; ".join(f"item {index}: {error}" for index, error in self.items)
+
+
+class IdempotencyMismatchError(InvalidInputError):
+    """The idempotency key was used before, for another request."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+
+
+class UnsupportedVersionError(InvalidInputError):
+    """There is no such version of the API.
+
+    Attributes:
+        asked: What was asked for.
+        supported: What there is.
+    """
+
+    code = "UNSUPPORTED_VERSION"
+
+    def __init__(self, asked: str, supported: tuple[str, ...]) -> None:
+        super().__init__(asked, supported)
+        self.asked = asked
+        self.supported = supported
+
+    def __str__(self) -> str:
+        return f"no version {self.asked!r} (supported: {', '.join(self.supported)})"
 
 
 class InvalidExpressionError(InvalidInputError):
@@ -248,6 +348,36 @@ class ConflictError(EvaraError):
     """The record changed meanwhile, or is there already."""
 
     code = "CONFLICT"
+
+
+class IdempotencyRunningError(ConflictError):
+    """The first request with this idempotency key is not done yet.
+
+    Attributes:
+        retry_after_s: Seconds until it makes sense to ask again.
+    """
+
+    code = "IDEMPOTENCY_KEY_IN_USE"
+    retryable = True
+
+    def __init__(self, retry_after_s: float = 1.0) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return "a request with this idempotency key is running"
+
+
+class PreconditionFailedError(EvaraError):
+    """The record is not as the request says that it must be. Nothing was changed."""
+
+    code = "PRECONDITION_FAILED"
+
+
+class PreconditionRequiredError(EvaraError):
+    """This is done only to a record of which the caller says the state it knows."""
+
+    code = "PRECONDITION_REQUIRED"
 
 
 class LimitExceededError(EvaraError):

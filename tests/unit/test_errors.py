@@ -14,17 +14,22 @@ from evara_core.errors import EvaraError
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 FACTS: dict[str, object] = {
     "allowed": ("label",),
+    "asked": "7",
     "expected": "a number",
     "extra": "redis",
+    "header": "If-Match",
+    "items": (),
     "limit": "requests",
     "line": 7,
     "parameter": "sort",
     "permission": "nodes:read",
+    "pointer": "/items/3/label",
     "position": 3,
     "problem": "unknown",
     "reason": "expired",
     "retry_after_s": 2.5,
     "rule_id": "tank-low",
+    "supported": ("1", "2"),
     "text": "level <",
     "what": "node",
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+
+from evara_core.errors import InvalidItemsError
 
 if TYPE_CHECKING:
     from evara_core.errors import EvaraError
@@ -58,7 +60,22 @@ _ENTRIES = (
         title="The page cursor belongs to another query",
         advice="Keep filters, search and sort while paging, or start again at the first page.",
     ),
+    Entry(code="INVALID_HEADER", status=400, title="A request header cannot be used"),
+    Entry(code="INVALID_BODY", status=400, title="A member of the body cannot be used"),
+    Entry(
+        code="INVALID_ITEMS",
+        status=400,
+        title="The batch is refused: nothing of it was stored",
+        advice="Correct the items that `errors` names, or send them with `mode=partial`.",
+    ),
+    Entry(code="UNSUPPORTED_VERSION", status=400, title="There is no such version"),
     # It can be read, and makes no sense.
+    Entry(
+        code="IDEMPOTENCY_KEY_REUSED",
+        status=422,
+        title="The idempotency key was used for another request",
+        advice="Make a new key for each new request.",
+    ),
     Entry(code="INVALID_EXPRESSION", status=422, title="The expression does not parse"),
     Entry(code="INVALID_RULE", status=422, title="The alert rule makes no sense"),
     Entry(code="INVALID_MAPPING", status=422, title="The channel mapping makes no sense"),
@@ -78,6 +95,24 @@ _ENTRIES = (
         status=409,
         title="The record changed meanwhile, or is there already",
         advice="Read it again and decide anew.",
+    ),
+    Entry(
+        code="IDEMPOTENCY_KEY_IN_USE",
+        status=409,
+        title="The first request with this idempotency key is running",
+        advice="Wait `Retry-After` seconds and send the same request again.",
+    ),
+    Entry(
+        code="PRECONDITION_FAILED",
+        status=412,
+        title="The record changed since you read it",
+        advice="Read it again and decide anew.",
+    ),
+    Entry(
+        code="PRECONDITION_REQUIRED",
+        status=428,
+        title="Say which state of the record you change",
+        advice="Send `If-Match` with the `ETag` that you read.",
     ),
     Entry(
         code="RATE_LIMITED",
@@ -131,6 +166,10 @@ def entry_for(error: EvaraError) -> Entry:
     An error class of an application that has a code of its own, and no entry, is shown as
     the library's class that it descends from.
     """
+    if isinstance(error, InvalidItemsError) and error.items:
+        # A batch fails as its first bad item would have failed alone.
+        first = entry_for(error.items[0][1])
+        return replace(CATALOGUE[error.code], status=first.status)
     for ancestor in type(error).__mro__:
         entry = CATALOGUE.get(getattr(ancestor, "code", ""))
         if entry is not None:
