@@ -59,8 +59,6 @@ class _Episode:
     def apply(self, transition: Transition) -> None:
         """Let what *transition* tells become true."""
         match transition.kind:
-            case TransitionKind.FIRED:
-                return
             case TransitionKind.SEVERITY_CHANGED:
                 self.severity = transition.severity
                 self.changed_at = transition.at
@@ -71,14 +69,17 @@ class _Episode:
             case TransitionKind.RESOLVED:
                 self.severity = transition.severity
                 self.resolved = transition
+            case _:
+                # What else is told of an episode changes nothing in its row.
+                return
 
 
 def store_alert_states(
     states: Sequence[tuple[int, AlertState]], *, dialect: str
 ) -> Statements[None]:
-    """Replace alert states, each given with its node key; remove those that are `normal`."""
+    """Replace alert states, each given with its node key; remove those that are idle."""
     newest = {(key, state.rule_id): state for key, state in states}
-    gone = [key for key, state in newest.items() if state.phase is Phase.NORMAL]
+    gone = [key for key, state in newest.items() if state.is_idle]
     for node_key, rules in _by_node(gone).items():
         yield Query(
             alert_states.delete().where(
@@ -86,7 +87,7 @@ def store_alert_states(
                 among(alert_states.c.rule_id, rules, dialect=dialect),
             )
         )
-    kept = sorted(key for key in newest if newest[key].phase is not Phase.NORMAL)
+    kept = sorted(key for key in newest if not newest[key].is_idle)
     if kept:
         rows: dict[str, list[Any]] = {
             "node_key": [node_key for node_key, _ in kept],
@@ -103,6 +104,8 @@ def load_alert_state(text: str) -> AlertState:
     for name, value in found.items():
         if value is not None and (name.endswith(("_at", "since"))):
             found[name] = datetime.fromisoformat(value)
+        elif isinstance(value, list):
+            found[name] = tuple(value)
     found["phase"] = Phase(found["phase"])
     if found["severity"] is not None:
         found["severity"] = Severity(found["severity"])

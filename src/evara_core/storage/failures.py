@@ -26,6 +26,8 @@ __all__ = ["translated"]
 # PostgreSQL, appendix A: connection exceptions, insufficient resources, operator intervention
 # (also a statement that ran out of time), transaction rollback (serialization, deadlock).
 _PASSING_CLASSES = ("08", "53", "57", "40")
+_LONGEST_PROBLEM = 200
+_DATA_EXCEPTION = "22"
 _LOCK_NOT_AVAILABLE = "55P03"
 _READ_ONLY = "25006"
 
@@ -64,6 +66,8 @@ def _meaning(error: SQLAlchemyError | OverflowError | OSError) -> EvaraError | N
             return StorageUnavailableError(f"the database is not available: {_first_line(error)}")
         case DataError():
             return InvalidInputError(_first_line(error))
+        case DBAPIError() if _state(error).startswith(_DATA_EXCEPTION):
+            return InvalidInputError(_first_line(error))
         case StatementError(orig=ValueError() | OverflowError()):
             return InvalidInputError(_first_line(error))
         case OverflowError():
@@ -80,8 +84,8 @@ def _meaning(error: SQLAlchemyError | OverflowError | OSError) -> EvaraError | N
 def _is_passing(error: DBAPIError) -> bool:
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
-    state = getattr(error.orig, "sqlstate", None)
-    if isinstance(state, str):
+    state = _state(error)
+    if state:
         return state[:2] in _PASSING_CLASSES or state in {_LOCK_NOT_AVAILABLE, _READ_ONLY}
     code = getattr(error.orig, "sqlite_errorcode", None)
     if isinstance(code, int):
@@ -90,5 +94,19 @@ def _is_passing(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError)
 
 
+def _state(error: DBAPIError) -> str:
+    """Return the SQLSTATE, as far as it is known.
+
+    asyncpg's own refusals have it only in the error that SQLAlchemy wrapped.
+    """
+    origin = error.orig
+    for source in (origin, origin and origin.__cause__):
+        state = getattr(source, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+    return ""
+
+
 def _first_line(error: StatementError) -> str:
-    return (str(error.orig).splitlines() or [type(error).__name__])[0]
+    """Return what the driver says, without the details, which may hold the values of a row."""
+    return (str(error.orig).splitlines() or [type(error).__name__])[0][:_LONGEST_PROBLEM]

@@ -95,7 +95,7 @@ def _isolated(update: NodeUpdate) -> NodeUpdate:
                 received_at=reading.received_at,
                 source=f"entry {reading.entry_id} of {reading.measured_at.isoformat()}",
                 reason="entry_id_out_of_range",
-                body=storable_json(reading)[:_LONGEST_BODY],
+                body=repr(reading)[:_LONGEST_BODY],
             )
             for reading in aside
         ),

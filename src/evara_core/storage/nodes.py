@@ -56,7 +56,7 @@ NODE_COLUMNS: Columns = {
     "config": nodes.c.config,
     "channel_id": thingspeak_mappings.c.channel_id,
 }
-"""Public names of a node's columns. `values` is what `telemetry.codec.dump_values` wrote, parsed."""
+"""Public names of a node's columns. `values` is what `telemetry.codec.dump_values` writes."""
 
 
 def node_list() -> ListSource:
