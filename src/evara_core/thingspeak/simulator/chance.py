@@ -43,10 +43,14 @@ class Chance:
 
     def at(self, *numbers: int) -> float:
         """Return a number in [0, 1)."""
+        return (self.bits(*numbers) >> 11) / 2**53
+
+    def bits(self, *numbers: int) -> int:
+        """Return 64 bits."""
         state = self._state
         for number in numbers:
             state = _mixed((state + (number + 1) * _STEP) & _MASK)
-        return (state >> 11) / 2**53
+        return state
 
     def between(self, low: float, high: float, *numbers: int) -> float:
         """Return a number in [low, high)."""

@@ -116,6 +116,9 @@ class History:
     def between(self, start_s: int, end_s: int, newest: int, *, now_s: int) -> list[Row]:
         """Return the *newest* rows with start <= created_at <= end, oldest first."""
         self._settle(now_s)
+        return self._between(start_s, end_s, newest, now_s)
+
+    def _between(self, start_s: int, end_s: int, newest: int, now_s: int) -> list[Row]:
         if newest <= 0 or start_s > end_s:
             return []
         stop = self._device.count(min(end_s, now_s))
@@ -160,7 +163,8 @@ class History:
 
     def has_time(self, at_s: int, *, now_s: int) -> bool:
         """Tell whether a row has exactly that created_at."""
-        return bool(self.between(at_s, at_s, 1, now_s=now_s))
+        self._settle(now_s)
+        return bool(self._between(at_s, at_s, 1, now_s))
 
     def write(self, row: Row, *, now_s: int) -> Row:
         """Add *row* now and return it with its id.
@@ -225,7 +229,7 @@ class History:
     def _settle(self, now_s: int) -> None:
         while self._coming and self._coming[0].due_s <= now_s:
             due_s, row, unless_taken = self._coming.popleft()
-            if not (unless_taken and self.has_time(row.at_s, now_s=due_s)):
+            if not (unless_taken and self._between(row.at_s, row.at_s, 1, due_s)):
                 self._insert(row, due_s)
 
     def _insert(self, row: Row, arrives_s: int) -> Row:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,13 +72,16 @@ def read_time(text: str, zone: tzinfo | None = None) -> int | None:
         return None
 
 
-@lru_cache(maxsize=1024)
+@cache
+def _names() -> frozenset[str]:
+    # Not left to the file system, which on some machines takes `europe/paris` too.
+    return frozenset(available_timezones())
+
+
 def _named(name: str) -> ZoneInfo | None:
-    try:
-        zone = ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
+    if name in {"UTC", "Etc/UTC"} or name not in _names():
         return None
-    return None if name in {"UTC", "Etc/UTC"} else zone
+    return ZoneInfo(name)
 
 
 def zone_of(params: Mapping[str, str], *, now_s: int) -> tzinfo | None:

@@ -48,10 +48,13 @@ class Service:
     def new_key(self) -> str:
         """Return a key: 16 letters and digits, the same ones for the same seed."""
         self._keys_made += 1
-        return "".join(
-            _KEY_SIGNS[int(self._chance.at(self._keys_made, place) * len(_KEY_SIGNS))]
-            for place in range(_KEY_LENGTH)
-        )
+        chance = self._chance
+        bits = chance.bits(self._keys_made) << 64 | chance.bits(self._keys_made, 1)
+        signs: list[str] = []
+        for _ in range(_KEY_LENGTH):
+            bits, sign = divmod(bits, len(_KEY_SIGNS))
+            signs.append(_KEY_SIGNS[sign])
+        return "".join(signs)
 
     def account(self, login: str) -> Account:
         """Return the account of that name, made if there is none."""

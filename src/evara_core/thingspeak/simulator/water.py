@@ -222,6 +222,7 @@ class FlowWater:
         self._chance = chance
         self._use_l = use_l_per_day
         self._leak_l_per_s = leak_l_per_min / 60
+        self._days: dict[int, tuple[float, float]] = {}
         self._start_l = 0.0
         self._start_l = start_l - self.total_l(since_s)
         self.peak_l_per_min = use_l_per_day * max(_SHARE) * 60 / _STEP_S * 1.3 + leak_l_per_min
@@ -229,7 +230,12 @@ class FlowWater:
     def total_l(self, at_s: float) -> float:
         """Return what the meter shows."""
         day, rest = _split(at_s)
-        before, after = self._at_dawn(day), self._at_dawn(day + 1)
+        dawns = self._days.get(day)
+        if dawns is None:
+            if len(self._days) > 1:
+                self._days.clear()
+            dawns = self._days[day] = (self._at_dawn(day), self._at_dawn(day + 1))
+        before, after = dawns
         position = rest / _STEP_S
         step = int(position)
         used = _USED_BEFORE[step] + _SHARE[step] * (position - step)

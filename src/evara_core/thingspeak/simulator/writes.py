@@ -174,8 +174,10 @@ def _bulk_of(request: Request, now_s: int) -> tuple[Mapping[str, Any], list[Row]
         told = load_json(request.body)
     except InvalidJsonError:
         return {}, None
-    if not isinstance(told, dict) or not isinstance(told.get("updates"), list):
+    if not isinstance(told, dict):
         return {}, None
+    if not isinstance(told.get("updates"), list):
+        return told, None
     entries = [entry if isinstance(entry, dict) else {} for entry in told["updates"]]
     return told, _bulk_rows(entries, request.sender, now_s)
 
