@@ -64,9 +64,7 @@ def _meaning(error: SQLAlchemyError | OverflowError | OSError) -> EvaraError | N
             return StorageUnavailableError(problem, retry_after_s=1.0)
         case DBAPIError() if _is_passing(error):
             return StorageUnavailableError(f"the database is not available: {_first_line(error)}")
-        case DataError():
-            return InvalidInputError(_first_line(error))
-        case DBAPIError() if _state(error).startswith(_DATA_EXCEPTION):
+        case DBAPIError() if _is_about_data(error):
             return InvalidInputError(_first_line(error))
         case StatementError(orig=ValueError() | OverflowError()):
             return InvalidInputError(_first_line(error))
@@ -92,6 +90,10 @@ def _is_passing(error: DBAPIError) -> bool:
         return code & 0xFF in _PASSING_CODES
     # psycopg has no state for a connection that could not be made or was cut.
     return isinstance(error, OperationalError)
+
+
+def _is_about_data(error: DBAPIError) -> bool:
+    return isinstance(error, DataError) or _state(error).startswith(_DATA_EXCEPTION)
 
 
 def _state(error: DBAPIError) -> str:
