@@ -110,6 +110,15 @@ class Replies:
         """Return the answer to a fault of ours."""
         return self._error(request_id, CATALOGUE["INTERNAL_ERROR"], (), {})
 
+    def unready(self, request: Request, failed: Sequence[str]) -> Response:
+        """Return the answer of a readiness check that found *failed*."""
+        entry = CATALOGUE["SERVICE_UNAVAILABLE"]
+        details = [
+            ErrorDetail(code=entry.code, message=f"{name} is away", field=name) for name in failed
+        ]
+        headers = {"Retry-After": str(math.ceil(_RETRY_AFTER_S))}
+        return self._error(request_id_of(request), entry, details, headers)
+
     def handlers(
         self,
     ) -> dict[Any, Callable[[Request, Any], Awaitable[Response]]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from evara_core.realtime.ports import Delivery
     from evara_core.realtime.subscription import Item, Subscription
 
 __all__ = ["EventStreamResponse"]
@@ -40,6 +41,7 @@ class EventStreamResponse(Response):
 
     Args:
         subscription: Of the hub. It is closed in any case.
+        encode: Makes the event of a message; called once for all streams that it goes to.
         heartbeat_s: A comment after so long without news. Proxies close what is silent for 60 s.
         send_timeout_s: A write that a client does not take for so long ends the stream.
         reconnect: The pause that clients are told to make.
@@ -52,6 +54,7 @@ class EventStreamResponse(Response):
         self,
         subscription: Subscription,
         *,
+        encode: Callable[[Delivery], bytes] = event_frame,
         heartbeat_s: float = 15.0,
         send_timeout_s: float = 10.0,
         reconnect: Reconnect = Reconnect(),
@@ -63,6 +66,7 @@ class EventStreamResponse(Response):
         )
         del self.headers["content-length"]
         self._subscription = subscription
+        self._encode = encode
         self._heartbeat_s = heartbeat_s
         self._send_timeout_s = send_timeout_s
         self._retry_ms = reconnect.draw_ms(chance)
@@ -112,7 +116,7 @@ class EventStreamResponse(Response):
     def _frame(self, item: Item) -> bytes:
         match item:
             case Event():
-                return item.encoded(event_frame)
+                return item.encoded(self._encode)
             case Resync():
                 return resync_frame()
             case Bye(code):

@@ -1,0 +1,174 @@
+"""From settings to parts: who opens what, and closes it again."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import anyio
+
+from evara_core.alerts.defaults import default_rules
+from evara_core.alerts.engine import AlertEngine
+from evara_core.clock import SystemClock
+from evara_core.errors import MissingExtraError
+from evara_core.monitor.runner import Monitor
+from evara_core.monitor.settings import MonitorSettings
+from evara_core.realtime.memory import MemoryBus
+from evara_core.storage.engine import EngineLimits, engine_for
+from evara_core.storage.ingest import SqlIngestStore
+from evara_core.storage.migrate import migrate
+from evara_core.storage.outbox import SqlOutboxStore
+from evara_core.telemetry.kinds import STANDARD_KINDS
+from evara_core.thingspeak.client import AsyncClient
+from evara_core.thingspeak.source import ChannelSource
+from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport
+from fastapi_app.parts import Parts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from evara_core.access.tokens import TokenVerifier
+    from evara_core.alerts.rules import AlertRule
+    from evara_core.clock import Clock
+    from evara_core.monitor.waiting import Sleep
+    from evara_core.realtime.ports import Bus
+    from evara_core.settings import Settings
+    from evara_core.telemetry.kinds import KindRegistry
+    from evara_core.thingspeak.transports import AsyncTransport
+    from fastapi_app.parts import DemoUsers
+
+__all__ = ["monitor_settings", "open_engine", "open_parts"]
+
+
+@asynccontextmanager
+async def open_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """Yield an engine whose database has the reference schema."""
+    database = settings.database
+    limits = EngineLimits(
+        connection_budget=database.connection_budget,
+        statement_timeout=timedelta(seconds=database.statement_timeout_s),
+        lock_timeout=timedelta(seconds=database.lock_timeout_s),
+    )
+    engine = engine_for(
+        database.url.get_secret_value(), processes=database.processes, limits=limits
+    )
+    try:
+        await migrate(engine)
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def open_parts(
+    settings: Settings,
+    *,
+    engine: AsyncEngine,
+    verifier: TokenVerifier,
+    rules: Sequence[AlertRule] | None = None,
+    kinds: KindRegistry = STANDARD_KINDS,
+    clock: Clock | None = None,
+    speed: float = 1.0,
+    sleep: Sleep | None = None,
+    demo: DemoUsers | None = None,
+) -> AsyncIterator[Parts]:
+    """Yield the parts of an application that also runs the monitor.
+
+    Args:
+        settings: Limits and addresses.
+        engine: The database.
+        verifier: Whose tokens are believed.
+        rules: What alerts are about; None: the default rules.
+        kinds: What nodes can be.
+        clock: The application's time, and the monitor's.
+        speed: How many seconds of *clock* pass in one second.
+        sleep: How the monitor waits; None: as long as *speed* says.
+        demo: Whom the page may sign in as, in a demonstration.
+    """
+    clock = clock or SystemClock()
+    rules = tuple(default_rules() if rules is None else rules)
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(_bus(settings))
+        transport = _transport(settings)
+        client = await stack.enter_async_context(AsyncClient(transport=transport))
+
+        monitor = Monitor(
+            store=SqlIngestStore(engine),
+            outbox=SqlOutboxStore(engine),
+            source=ChannelSource(client),
+            bus=bus,
+            judge=AlertEngine(rules),
+            clock=clock,
+            kinds=kinds,
+            settings=monitor_settings(settings, speed=speed),
+            sleep=sleep or _sleep_at(speed),
+        )
+        yield Parts(
+            settings=settings,
+            engine=engine,
+            bus=bus,
+            verifier=verifier,
+            rules=rules,
+            monitor=monitor,
+            clock=clock,
+            demo=demo,
+        )
+
+
+def _sleep_at(speed: float) -> Sleep:
+    async def sleep(seconds: float) -> None:
+        await anyio.sleep(seconds / speed)
+
+    return anyio.sleep if speed == 1 else sleep
+
+
+def monitor_settings(settings: Settings, *, speed: float) -> MonitorSettings:
+    """Return the monitor's settings in seconds of a clock that runs at *speed*."""
+    found = MonitorSettings(**settings.monitor.model_dump())
+    if speed == 1:
+        return found
+    durations = {
+        name: getattr(found, name) * speed
+        for name in MonitorSettings.__dataclass_fields__
+        # A stop is in a hurry by everybody's clock.
+        if name.endswith("_s") and name != "stop_grace_s"
+    }
+    return replace(found, **durations)
+
+
+@asynccontextmanager
+async def _bus(settings: Settings) -> AsyncIterator[Bus]:
+    history = settings.stream.history
+    if settings.redis_url is None:
+        bus = MemoryBus(history=history)
+        try:
+            yield bus
+        finally:
+            await bus.aclose()
+        return
+    from redis.asyncio import Redis  # noqa: PLC0415 - the demonstration does without
+
+    from evara_core.realtime.redis import RedisBus  # noqa: PLC0415 - the same
+
+    async with Redis.from_url(settings.redis_url.get_secret_value()) as client:
+        shared = RedisBus(client, history=history)
+        try:
+            yield shared
+        finally:
+            await shared.aclose()
+
+
+def _transport(settings: Settings) -> AsyncTransport:
+    """Return the fastest transport that is installed."""
+    origin, connections = settings.thingspeak.base_url, settings.thingspeak.connections
+    try:
+        from evara_core.thingspeak.transports.aiohttp import (  # noqa: PLC0415 - an extra
+            AiohttpTransport,
+        )
+    except MissingExtraError:
+        return AsyncHttpxTransport(origin=origin, connections=connections)
+    return AiohttpTransport(origin=origin, connections=connections)

@@ -1,0 +1,1 @@
+"""The demonstration: a ThingSpeak of its own, water, people, and ready tokens."""

@@ -1,0 +1,168 @@
+"""What the application is made of, and the tasks that run behind it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+
+from evara_core.access.roles import built_in_policy
+from evara_core.access.tenancy import topics_of
+from evara_core.caching.memory import MemoryStore
+from evara_core.caching.regions import Cache
+from evara_core.clock import SystemClock
+from evara_core.errors import EvaraError
+from evara_core.ids import TimeOrderedIds
+from evara_core.query.cursor import CursorCodec
+from evara_core.realtime.hub import Hub
+from evara_core.realtime.limits import HubLimits
+from evara_core.storage.fleet import principal as stored_principal
+from evara_core.storage.units import AsyncUnit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from evara_core.access.principal import Principal
+    from evara_core.access.tokens import TokenVerifier, VerifiedToken
+    from evara_core.alerts.rules import AlertRule
+    from evara_core.clock import Clock
+    from evara_core.monitor.runner import Monitor
+    from evara_core.realtime.ports import Bus
+    from evara_core.settings import Settings
+    from evara_core.storage.statements import Statements
+
+__all__ = ["DemoUser", "DemoUsers", "Parts", "running"]
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger(__name__)
+_PAUSE_AFTER_CRASH_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoUser:
+    """Somebody to sign in as, in a demonstration only."""
+
+    name: str
+    role: str
+    token: str
+    expires_at: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoUsers:
+    """What the page's sign-in box offers, in a demonstration only."""
+
+    mode: str
+    speed: Callable[[], float]
+    users: Callable[[], Sequence[DemoUser]]
+
+
+class Parts:
+    """The collaborators of the application, each of them given or made once.
+
+    Args:
+        clock: The application's time. In a replay it is another one than the system's; tokens
+            and streams expire by the system's in any case.
+        monitor: None: another process runs it.
+        demo: None: this is no demonstration, and there is no such thing.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        engine: AsyncEngine,
+        bus: Bus,
+        verifier: TokenVerifier,
+        rules: Sequence[AlertRule] = (),
+        monitor: Monitor | None = None,
+        clock: Clock | None = None,
+        demo: DemoUsers | None = None,
+    ) -> None:
+        stream, keys = settings.stream, settings.api.cursor_keys
+        system = SystemClock()
+        self.settings = settings
+        self.engine = engine
+        self.bus = bus
+        self.verifier = verifier
+        self.monitor = monitor
+        self.demo = demo
+        self.clock = clock or system
+        self.rule_names = {rule.id: rule.label or rule.id for rule in rules}
+        self.policy = built_in_policy()
+        self.ids = TimeOrderedIds(clock=system)
+        self.cache = Cache(MemoryStore(clock=system))
+        self.codec = CursorCodec(
+            keys=[key.get_secret_value().encode() for key in keys] or [secrets.token_bytes(32)]
+        )
+        limits = stream.model_dump(include=set(HubLimits.__dataclass_fields__))
+        self.hub = Hub(bus, clock=system, limits=HubLimits(**limits))
+        self.crashed: dict[str, str] = {}
+        """Background tasks that ended by an error, and have not run since."""
+
+    async def read(self, flow: Statements[T]) -> T:
+        """Run *flow* in a transaction that only reads."""
+        async with AsyncUnit(self.engine, reads_only=True) as unit:
+            return await unit.run(flow)
+
+    async def write(self, flow: Statements[T]) -> T:
+        """Run *flow* in a transaction."""
+        async with AsyncUnit(self.engine) as unit:
+            return await unit.run(flow)
+
+    async def find_principal(self, token: VerifiedToken) -> Principal | None:
+        """Return the active user that a token names, as its row says now."""
+        return await self.read(stored_principal(token.subject))
+
+
+@asynccontextmanager
+async def running(parts: Parts) -> AsyncIterator[None]:
+    """Run what works behind the application: hub, monitor, re-check of rights."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_kept_up, parts, "hub", parts.hub.run)
+        tasks.start_soon(_kept_up, parts, "rights", lambda: _recheck(parts))
+        if parts.monitor is not None:
+            tasks.start_soon(_kept_up, parts, "monitor", parts.monitor.run)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await parts.hub.aclose()
+                await parts.cache.aclose()
+            # The monitor ends the batch in hand, within its own limit.
+            tasks.cancel_scope.cancel()
+
+
+async def _kept_up(parts: Parts, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run a task, and again after a crash: what is stored lets it go on where it was."""
+    while True:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is logged and tried again
+            _LOG.exception("%s crashed", name)
+            parts.crashed[name] = type(error).__name__
+            await anyio.sleep(_PAUSE_AFTER_CRASH_S)
+            parts.crashed.pop(name, None)
+        else:
+            return
+
+
+async def _recheck(parts: Parts) -> None:
+    """Let live streams hear no more than their users may by now."""
+    while True:
+        await anyio.sleep(parts.settings.stream.recheck_s)
+        for user_id in parts.hub.principals:
+            try:
+                found = await parts.read(stored_principal(user_id))
+            except EvaraError as error:
+                _LOG.warning("rights cannot be looked up: %s", error)
+                break
+            may_listen = found is not None and parts.policy.decide(found, "stream:read").allowed
+            parts.hub.revise(user_id, topics_of(found) if found and may_listen else ())
