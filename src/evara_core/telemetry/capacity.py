@@ -95,7 +95,9 @@ def parse_capacity(text: str) -> Capacity:
     if found is None:
         raise InvalidParameterError("capacity", f"not understood: {text[:_MAX_TEXT]!r}", _ALLOWED)
     first, second = found["first"], found["second"]
-    if second == "":
+    if second == "" and len(first) > 1 and first.lower() in _MULTIPLIERS:
+        multiplier, unit = _MULTIPLIERS[first.lower()], ""
+    elif second == "":
         multiplier, unit = 1.0, first
     else:
         multiplier, unit = _MULTIPLIERS.get(first.lower(), math.nan), second
