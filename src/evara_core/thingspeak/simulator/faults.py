@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BAD_GATEWAY_PAGE",
+    "MAX_DELAY_S",
     "Delay",
     "Fault",
     "FaultPlan",
@@ -34,6 +35,10 @@ BAD_GATEWAY_PAGE = (
 )
 """What a proxy says in front of a service that is away: HTML where JSON was asked for."""
 
+MAX_DELAY_S = 3600.0
+"""The longest delay: no caller waits for an hour."""
+
+_MAX_EXPONENT = math.log(MAX_DELAY_S)
 _NORMAL = NormalDist()
 _P99 = _NORMAL.inv_cdf(0.99)
 
@@ -60,7 +65,10 @@ class Latency:
             raise ConfigurationError(problem)
 
     def at(self, chance: float) -> float:
-        """Return the seconds that *chance*, in [0, 1), falls on."""
+        """Return the seconds that *chance*, in [0, 1), falls on; at most `MAX_DELAY_S`."""
+        return min(self._at(chance), MAX_DELAY_S)
+
+    def _at(self, chance: float) -> float:
         match self.shape:
             case "constant":
                 return self.typical_s
@@ -72,7 +80,8 @@ class Latency:
                 if self.high_s <= self.typical_s or not self.typical_s:
                     return self.typical_s
                 sigma = math.log(self.high_s / self.typical_s) / _P99
-                return self.typical_s * math.exp(sigma * _NORMAL.inv_cdf(max(chance, 1e-9)))
+                exponent = sigma * _NORMAL.inv_cdf(max(chance, 1e-9))
+                return math.exp(min(math.log(self.typical_s) + exponent, _MAX_EXPONENT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
