@@ -62,7 +62,7 @@ _LITRES = MappingProxyType(
     }
 )
 _SHAPE = re.compile(
-    r"""\s*(?P<number>\d[\d,]*(?:\.\d+)?|\.\d+)  # 2.00, or 2,00,000
+    r"""\s*(?P<number>[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)  # 2.00, or 2,00,000
         \s*(?P<first>[^\W\d_]*[3³]?)\.?          # L, lakh, kL, m3
         \s*(?P<second>[^\W\d_]*[3³]?)\.?\s*""",
     re.VERBOSE,
