@@ -50,7 +50,8 @@ def test_keeps_what_was_written() -> None:
     "text",
     [
         "", "L", "big", "-5 L", "0 L", "5 ml", "5 mL", "5 m", "5 k", "5 L L L", "1e5 L", "nan",
-        "inf L", "5 barrels", "\u0665 L", "5,000.00.0 L", "9" * 400, "9" * 60 + " crore litres" * 40,
+        "inf L", "5 barrels", "\u0665 L",
+        "5,000.00.0 L", "9" * 400, "9" * 60 + " crore litres" * 40,
     ],
 )  # fmt: skip
 def test_refuses_what_it_would_have_to_guess(text) -> None:
