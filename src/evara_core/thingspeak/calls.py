@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from evara_core.errors import InvalidInputError
-from evara_core.thingspeak.protocol import Call, Request, read_entry, read_feed
+from evara_core.thingspeak.messages import Call, Request
+from evara_core.thingspeak.outgoing import render_bulk, render_update
+from evara_core.thingspeak.protocol import (
+    read_age,
+    read_bulk,
+    read_entry,
+    read_feed,
+    read_update,
+)
 from evara_core.thingspeak.times import render_query_time
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from evara_core.thingspeak.keys import Key
-    from evara_core.thingspeak.models import Entry, Page
+    from evara_core.thingspeak.models import Entry, NewEntry, Page, Receipt
 
 __all__ = ["Calls"]
 
@@ -62,6 +72,49 @@ class Calls:
             target += "?" + extras[1:]
         return Call(self._get(target, key), read_entry, channel_id)
 
+    def last_of_field(
+        self, channel_id: int, field: int, key: Key | None, *, extras: str = ""
+    ) -> Call[Entry | None]:
+        """The newest row in which *field* was sent; None: no data, or no access."""
+        target = f"/channels/{_checked(channel_id)}/fields/{_field(field)}/last.json"
+        if extras:
+            target += "?" + extras[1:]
+        return Call(self._get(target, key), read_entry, channel_id)
+
+    def age(self, channel_id: int, key: Key | None) -> Call[float | None]:
+        """How many seconds old the newest row is; None: no data, or no access."""
+        target = f"/channels/{_checked(channel_id)}/feeds/last_data_age.json"
+        return Call(self._get(target, key), read_age, channel_id)
+
+    def update(
+        self, channel_id: int, key: Key | None, entry: NewEntry, *, interval_s: float
+    ) -> Call[Receipt]:
+        """Write one row. Which channel it goes to, the key decides alone."""
+        request = Request(
+            method="POST",
+            target="/update.json",
+            body=render_update(entry),
+            content_type="application/x-www-form-urlencoded",
+            key=key,
+            is_key_in_url=self._is_key_in_url,
+        )
+        read = partial(read_update, interval_s=interval_s)
+        return Call(request, read, _checked(channel_id), is_repeatable=False)
+
+    def bulk_update(
+        self, channel_id: int, key: Key | None, entries: Sequence[NewEntry | Entry]
+    ) -> Call[None]:
+        """Write many rows. That they were accepted is all that the answer says."""
+        request = Request(
+            method="POST",
+            target=f"/channels/{_checked(channel_id)}/bulk_update.json",
+            body=render_bulk(entries),
+            content_type="application/json",
+            key=key,
+            is_key_in_body=True,
+        )
+        return Call(request, read_bulk, channel_id, is_repeatable=False)
+
     def _get(self, target: str, key: Key | None) -> Request:
         return Request(target=target, key=key, is_key_in_url=self._is_key_in_url)
 
@@ -71,3 +124,10 @@ def _checked(channel_id: int) -> int:
         problem = f"a channel id is a whole number, not {channel_id!r}"
         raise InvalidInputError(problem)
     return channel_id
+
+
+def _field(number: int) -> int:
+    if number not in range(1, 9):
+        problem = f"fields are numbered 1 to 8, not {number!r}"
+        raise InvalidInputError(problem)
+    return number

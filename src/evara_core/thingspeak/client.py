@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Self
 
 import anyio
 
 from evara_core.clock import SystemClock
-from evara_core.flow import run, run_async
 from evara_core.thingspeak.breaker import Breakers
+from evara_core.thingspeak.bulk import write_bulk
 from evara_core.thingspeak.calls import Calls
-from evara_core.thingspeak.keys import as_key
-from evara_core.thingspeak.paging import Rows
+from evara_core.thingspeak.models import FREE
+from evara_core.thingspeak.outgoing import new_entry
+from evara_core.thingspeak.performing import AsyncPerformer, Performer
 from evara_core.thingspeak.reads import Reads
-from evara_core.thingspeak.retries import Pause, RetryPolicy, Send, exchange
+from evara_core.thingspeak.retries import RetryPolicy
+from evara_core.thingspeak.spacing import AsyncSpacing, Spacing
 from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport, HttpxTransport
+from evara_core.thingspeak.writes import WritePolicy, Writers, write_entry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
     from datetime import datetime
 
     from evara_core.clock import Clock
-    from evara_core.thingspeak.keys import AnyKey, Key
-    from evara_core.thingspeak.models import Channel, Entry, Position
-    from evara_core.thingspeak.protocol import Call, Response
-    from evara_core.thingspeak.reads import RowsFlow
+    from evara_core.thingspeak.bulk import BulkReport
+    from evara_core.thingspeak.keys import AnyKey
+    from evara_core.thingspeak.models import Channel, Entry, Licence, NewEntry, Position, Scalar
     from evara_core.thingspeak.transports import AsyncTransport, Transport
 
 __all__ = ["AsyncClient", "Client"]
-
-T = TypeVar("T")
 
 
 class AsyncClient:
@@ -44,8 +43,11 @@ class AsyncClient:
 
     Args:
         read_key: The key for reads that are given none. None: the channels are public.
+        write_key: The key for writes that are given none.
         transport: What carries the requests. It is closed with the client.
+        licence: How often the account may write.
         policy: How patiently to ask.
+        write_policy: How patiently to write.
         breakers: When to stop asking; of this client alone, unless shared.
         with_status: Ask for each entry's status text.
         with_location: Ask for each entry's latitude, longitude and elevation.
@@ -60,8 +62,11 @@ class AsyncClient:
         self,
         *,
         read_key: AnyKey = None,
+        write_key: AnyKey = None,
         transport: AsyncTransport | None = None,
+        licence: Licence = FREE,
         policy: RetryPolicy = RetryPolicy(),
+        write_policy: WritePolicy = WritePolicy(),
         breakers: Breakers | None = None,
         with_status: bool = False,
         with_location: bool = False,
@@ -70,19 +75,30 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._read_key = as_key(read_key)
-        self._transport: AsyncTransport = transport or AsyncHttpxTransport()
-        self._policy = policy
-        self._breakers = breakers or Breakers()
         self._clock = clock
-        self._sleep = sleep
-        self._chance = chance
-        self._slots = anyio.Semaphore(self._transport.connections, fast_acquire=True)
-        self._reads = Reads(
-            Calls(is_key_in_url=is_key_in_url),
-            with_status=with_status,
-            with_location=with_location,
+        self._licence = licence
+        self._performer = AsyncPerformer(
+            transport or AsyncHttpxTransport(),
+            policy=policy,
+            breakers=breakers or Breakers(),
+            clock=clock,
+            sleep=sleep,
+            chance=chance,
         )
+        calls = Calls(is_key_in_url=is_key_in_url)
+        self._reads = Reads(
+            calls, read_key=read_key, with_status=with_status, with_location=with_location
+        )
+        self._writers = Writers(
+            calls,
+            write_key=write_key,
+            read_key=read_key,
+            licence=licence,
+            policy=write_policy,
+            elapsed_s=clock.elapsed_s,
+            chance=chance,
+        )
+        self._spacing = AsyncSpacing(clock=clock, sleep=sleep)
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,19 +108,33 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the transport."""
-        await self._transport.aclose()
+        await self._performer.transport.aclose()
 
     async def last(self, channel_id: int, *, read_key: AnyKey = None) -> Entry | None:
         """Return the newest entry by id; None only if the channel holds none."""
-        key = self._key(read_key)
+        flow = self._reads.last(channel_id, read_key)
+        del read_key  # or a traceback with local variables would show it
+        return await self._performer.run(flow)
+
+    async def last_of_field(
+        self, channel_id: int, field: int, *, read_key: AnyKey = None
+    ) -> Entry | None:
+        """Return the newest entry in which *field* (1 to 8) was sent; None if there is none."""
+        flow = self._reads.last_of_field(channel_id, field, read_key)
         del read_key
-        return await run_async(self._reads.last(channel_id, key), self._fetch)
+        return await self._performer.run(flow)
+
+    async def age_s(self, channel_id: int, *, read_key: AnyKey = None) -> float | None:
+        """Return how many seconds old the newest entry is, by ThingSpeak's clock."""
+        flow = self._reads.age_s(channel_id, read_key)
+        del read_key
+        return await self._performer.run(flow)
 
     async def channel(self, channel_id: int, *, read_key: AnyKey = None) -> Channel:
         """Return the channel's labels, newest id and metadata."""
-        key = self._key(read_key)
+        flow = self._reads.channel(channel_id, read_key)
         del read_key
-        return await run_async(self._reads.channel(channel_id, key), self._fetch)
+        return await self._performer.run(flow)
 
     async def entries(
         self,
@@ -122,10 +152,10 @@ class AsyncClient:
         Raises:
             ChannelReset: The channel was cleared on the way.
         """
-        key = self._key(read_key)
+        now = self._clock.now()
+        flow = self._reads.entries(channel_id, read_key, start=start, end=end, now=now)
         del read_key
-        flow = self._reads.entries(channel_id, key, start=start, end=end, now=self._clock.now())
-        async with aclosing(self._stream(flow)) as entries:
+        async with aclosing(self._performer.stream(flow)) as entries:
             async for entry in entries:
                 yield entry
 
@@ -140,65 +170,101 @@ class AsyncClient:
         Raises:
             ChannelReset: The channel was cleared or rewritten since.
         """
-        key = self._key(read_key)
+        flow = self._reads.entries_since(channel_id, read_key, position)
         del read_key
-        flow = self._reads.entries_since(channel_id, key, position)
-        async with aclosing(self._stream(flow)) as entries:
+        async with aclosing(self._performer.stream(flow)) as entries:
             async for entry in entries:
                 yield entry
 
-    def _key(self, key: AnyKey) -> Key | None:
-        # Who calls this deletes the text of the key, or a traceback with local variables
-        # would show it.
-        return self._read_key if key is None else as_key(key)
+    async def write(
+        self,
+        channel_id: int,
+        fields: Mapping[str, Scalar] | Mapping[int, Scalar],
+        *,
+        created_at: datetime | None = None,
+        status: str | None = None,
+        latitude: float | None = None,
+        longitude: float | None = None,
+        elevation: float | None = None,
+        write_key: AnyKey = None,
+        read_key: AnyKey = None,
+    ) -> int:
+        """Write one entry and return its id; in its turn, and once, however often it is tried.
 
-    async def _stream(self, flow: RowsFlow) -> AsyncGenerator[Entry]:
-        try:
-            ask = next(flow)
-            while True:
-                if isinstance(ask, Rows):
-                    for entry in ask.entries:
-                        yield entry
-                    ask = flow.send(None)
-                else:
-                    page = await self._fetch(ask)
-                    ask = flow.send(page)
-        except StopIteration:
-            return
-        finally:
-            flow.close()
+        A field that is not given is stored as nothing; it does not keep its value.
 
-    async def _fetch(self, call: Call[T]) -> T:
-        trip = _AsyncTrip(self._transport, self._slots, self._sleep)
-        try:
-            await trip.enter()
-            return await run_async(
-                exchange(
-                    call,
-                    self._policy,
-                    self._breakers,
-                    elapsed_s=self._clock.elapsed_s,
-                    chance=self._chance,
-                ),
-                trip.perform,
-            )
-        finally:
-            trip.leave()
+        Args:
+            channel_id: Which channel.
+            fields: `"field1"` to `"field8"`, or 1 to 8.
+            created_at: When it was measured; None: now. Whole seconds are kept, and a
+                second that is taken is refused.
+            status: A text of at most 255 bytes.
+            latitude: Degrees.
+            longitude: Degrees.
+            elevation: Metres.
+            write_key: None: the client's.
+            read_key: To find out whether an entry was stored that got no answer; None:
+                the client's, or else the write key, which reads as well.
+
+        Raises:
+            ConflictError: Another entry has that time, or the key is of another channel.
+            InvalidInputError: It cannot be stored as it is.
+            LimitExceededError: Too many writes wait for this channel.
+            UpstreamTimeoutError: Whether it was stored could not be found out.
+        """
+        writer = self._writers.of(channel_id, write_key, read_key)
+        del write_key, read_key
+        entry = new_entry(
+            fields,
+            created_at=created_at or self._spacing.moment(channel_id),
+            status=status,
+            latitude=latitude,
+            longitude=longitude,
+            elevation=elevation,
+        )
+        async with self._spacing.turn(channel_id, self._licence.update_interval_s):
+            return await self._performer.run(write_entry(writer, entry))
+
+    async def bulk_write(
+        self,
+        channel_id: int,
+        entries: Iterable[NewEntry | Entry],
+        *,
+        confirm_s: float = 0.0,
+        write_key: AnyKey = None,
+        read_key: AnyKey = None,
+    ) -> BulkReport:
+        """Write many entries, as many at a time and as often as the licence allows.
+
+        ThingSpeak only says that it accepted them. With *confirm_s* the channel is looked
+        at for so many seconds, until they are there. What failed is in the report.
+
+        Raises:
+            LimitExceededError: Too many writes wait for this channel.
+        """
+        writer = self._writers.of(channel_id, write_key, read_key)
+        del write_key, read_key
+        async with self._spacing.turn(channel_id, self._licence.bulk_interval_s):
+            flow = write_bulk(writer, self._licence, entries, confirm_s=confirm_s)
+            return await self._performer.run(flow)
 
 
 class Client:
     """ThingSpeak, blocking. May be used from several threads.
 
     It has the methods of `AsyncClient`, with `close` for `aclose`, and takes the same
-    arguments.
+    arguments; *transport* and *sleep* are blocking ones.
     """
 
     def __init__(
         self,
         *,
         read_key: AnyKey = None,
+        write_key: AnyKey = None,
         transport: Transport | None = None,
+        licence: Licence = FREE,
         policy: RetryPolicy = RetryPolicy(),
+        write_policy: WritePolicy = WritePolicy(),
         breakers: Breakers | None = None,
         with_status: bool = False,
         with_location: bool = False,
@@ -207,19 +273,30 @@ class Client:
         sleep: Callable[[float], object] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._read_key = as_key(read_key)
-        self._transport: Transport = transport or HttpxTransport()
-        self._policy = policy
-        self._breakers = breakers or Breakers()
         self._clock = clock
-        self._sleep = sleep
-        self._chance = chance
-        self._slots = threading.Semaphore(self._transport.connections)
-        self._reads = Reads(
-            Calls(is_key_in_url=is_key_in_url),
-            with_status=with_status,
-            with_location=with_location,
+        self._licence = licence
+        self._performer = Performer(
+            transport or HttpxTransport(),
+            policy=policy,
+            breakers=breakers or Breakers(),
+            clock=clock,
+            sleep=sleep,
+            chance=chance,
         )
+        calls = Calls(is_key_in_url=is_key_in_url)
+        self._reads = Reads(
+            calls, read_key=read_key, with_status=with_status, with_location=with_location
+        )
+        self._writers = Writers(
+            calls,
+            write_key=write_key,
+            read_key=read_key,
+            licence=licence,
+            policy=write_policy,
+            elapsed_s=clock.elapsed_s,
+            chance=chance,
+        )
+        self._spacing = Spacing(clock=clock, sleep=sleep)
 
     def __enter__(self) -> Self:
         return self
@@ -229,19 +306,33 @@ class Client:
 
     def close(self) -> None:
         """Close the transport."""
-        self._transport.close()
+        self._performer.transport.close()
 
     def last(self, channel_id: int, *, read_key: AnyKey = None) -> Entry | None:
-        """Return the newest entry by id; None only if the channel holds none."""
-        key = self._key(read_key)
+        """Do what `AsyncClient.last` does."""
+        flow = self._reads.last(channel_id, read_key)
         del read_key
-        return run(self._reads.last(channel_id, key), self._fetch)
+        return self._performer.run(flow)
+
+    def last_of_field(
+        self, channel_id: int, field: int, *, read_key: AnyKey = None
+    ) -> Entry | None:
+        """Do what `AsyncClient.last_of_field` does."""
+        flow = self._reads.last_of_field(channel_id, field, read_key)
+        del read_key
+        return self._performer.run(flow)
+
+    def age_s(self, channel_id: int, *, read_key: AnyKey = None) -> float | None:
+        """Do what `AsyncClient.age_s` does."""
+        flow = self._reads.age_s(channel_id, read_key)
+        del read_key
+        return self._performer.run(flow)
 
     def channel(self, channel_id: int, *, read_key: AnyKey = None) -> Channel:
-        """Return the channel's labels, newest id and metadata."""
-        key = self._key(read_key)
+        """Do what `AsyncClient.channel` does."""
+        flow = self._reads.channel(channel_id, read_key)
         del read_key
-        return run(self._reads.channel(channel_id, key), self._fetch)
+        return self._performer.run(flow)
 
     def entries(
         self,
@@ -251,136 +342,61 @@ class Client:
         end: datetime | None = None,
         read_key: AnyKey = None,
     ) -> Generator[Entry]:
-        """Yield the entries from *start* to *end*, both included: each once, oldest first.
-
-        Raises:
-            ChannelReset: The channel was cleared on the way.
-        """
-        key = self._key(read_key)
+        """Do what `AsyncClient.entries` does."""
+        now = self._clock.now()
+        flow = self._reads.entries(channel_id, read_key, start=start, end=end, now=now)
         del read_key
-        flow = self._reads.entries(channel_id, key, start=start, end=end, now=self._clock.now())
-        with closing(self._stream(flow)) as entries:
+        with closing(self._performer.stream(flow)) as entries:
             yield from entries
 
     def entries_since(
         self, channel_id: int, position: Position | None, *, read_key: AnyKey = None
     ) -> Generator[Entry]:
-        """Yield what came after *position*, in the order of the ids; None: everything.
-
-        Raises:
-            ChannelReset: The channel was cleared or rewritten since.
-        """
-        key = self._key(read_key)
+        """Do what `AsyncClient.entries_since` does."""
+        flow = self._reads.entries_since(channel_id, read_key, position)
         del read_key
-        flow = self._reads.entries_since(channel_id, key, position)
-        with closing(self._stream(flow)) as entries:
+        with closing(self._performer.stream(flow)) as entries:
             yield from entries
 
-    def _key(self, key: AnyKey) -> Key | None:
-        return self._read_key if key is None else as_key(key)
-
-    def _stream(self, flow: RowsFlow) -> Generator[Entry]:
-        try:
-            ask = next(flow)
-            while True:
-                if isinstance(ask, Rows):
-                    yield from ask.entries
-                    ask = flow.send(None)
-                else:
-                    page = self._fetch(ask)
-                    ask = flow.send(page)
-        except StopIteration:
-            return
-        finally:
-            flow.close()
-
-    def _fetch(self, call: Call[T]) -> T:
-        trip = _Trip(self._transport, self._slots, self._sleep)
-        try:
-            trip.enter()
-            return run(
-                exchange(
-                    call,
-                    self._policy,
-                    self._breakers,
-                    elapsed_s=self._clock.elapsed_s,
-                    chance=self._chance,
-                ),
-                trip.perform,
-            )
-        finally:
-            trip.leave()
-
-
-class _AsyncTrip:
-    """One exchange: it holds a slot while a request is on the way, none while it pauses."""
-
-    __slots__ = ("_is_inside", "_sleep", "_slots", "_transport")
-
-    def __init__(
+    def write(
         self,
-        transport: AsyncTransport,
-        slots: anyio.Semaphore,
-        sleep: Callable[[float], Awaitable[object]],
-    ) -> None:
-        self._transport = transport
-        self._slots = slots
-        self._sleep = sleep
-        self._is_inside = False
+        channel_id: int,
+        fields: Mapping[str, Scalar] | Mapping[int, Scalar],
+        *,
+        created_at: datetime | None = None,
+        status: str | None = None,
+        latitude: float | None = None,
+        longitude: float | None = None,
+        elevation: float | None = None,
+        write_key: AnyKey = None,
+        read_key: AnyKey = None,
+    ) -> int:
+        """Do what `AsyncClient.write` does."""
+        writer = self._writers.of(channel_id, write_key, read_key)
+        del write_key, read_key
+        entry = new_entry(
+            fields,
+            created_at=created_at or self._spacing.moment(channel_id),
+            status=status,
+            latitude=latitude,
+            longitude=longitude,
+            elevation=elevation,
+        )
+        with self._spacing.turn(channel_id, self._licence.update_interval_s):
+            return self._performer.run(write_entry(writer, entry))
 
-    async def enter(self) -> None:
-        await self._slots.acquire()
-        self._is_inside = True
-
-    def leave(self) -> None:
-        if self._is_inside:
-            self._is_inside = False
-            self._slots.release()
-
-    async def perform(self, ask: Send | Pause) -> Response | None:
-        match ask:
-            case Send():
-                if not self._is_inside:
-                    await self.enter()
-                return await self._transport.send(ask.request, ask.timeout_s)
-            case Pause():
-                self.leave()
-                await self._sleep(ask.seconds)
-                return None
-
-
-class _Trip:
-    """The same, blocking."""
-
-    __slots__ = ("_is_inside", "_sleep", "_slots", "_transport")
-
-    def __init__(
+    def bulk_write(
         self,
-        transport: Transport,
-        slots: threading.Semaphore,
-        sleep: Callable[[float], object],
-    ) -> None:
-        self._transport = transport
-        self._slots = slots
-        self._sleep = sleep
-        self._is_inside = False
-
-    def enter(self) -> None:
-        self._slots.acquire()
-        self._is_inside = True
-
-    def leave(self) -> None:
-        if self._is_inside:
-            self._is_inside = False
-            self._slots.release()
-
-    def perform(self, ask: Send | Pause) -> Response | None:
-        match ask:
-            case Send():
-                if not self._is_inside:
-                    self.enter()
-                return self._transport.send(ask.request, ask.timeout_s)
-            case Pause():
-                self.leave()
-                self._sleep(ask.seconds)
-                return None
+        channel_id: int,
+        entries: Iterable[NewEntry | Entry],
+        *,
+        confirm_s: float = 0.0,
+        write_key: AnyKey = None,
+        read_key: AnyKey = None,
+    ) -> BulkReport:
+        """Do what `AsyncClient.bulk_write` does."""
+        writer = self._writers.of(channel_id, write_key, read_key)
+        del write_key, read_key
+        with self._spacing.turn(channel_id, self._licence.bulk_interval_s):
+            flow = write_bulk(writer, self._licence, entries, confirm_s=confirm_s)
+            return self._performer.run(flow)

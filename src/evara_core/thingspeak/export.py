@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from evara_core.errors import InvalidExportError, InvalidInputError
 from evara_core.thingspeak.csv_rows import RawRow, rows_of, split_row
 from evara_core.thingspeak.models import Entry
-from evara_core.thingspeak.protocol import FIELDS
+from evara_core.thingspeak.rows import FIELDS
 from evara_core.thingspeak.times import parse_time
 
 if TYPE_CHECKING:

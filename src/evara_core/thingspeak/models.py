@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["Channel", "Entry", "Page", "Position"]
+__all__ = [
+    "FREE",
+    "PAID",
+    "Channel",
+    "Entry",
+    "Licence",
+    "NewEntry",
+    "Page",
+    "Position",
+    "Receipt",
+    "Scalar",
+]
+
+Scalar: TypeAlias = str | int | float | Decimal | None
+"""What can be sent as the value of a field. None is nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +100,44 @@ class Position:
             created_at=entry.created_at,
             held=tuple(sorted(entry.fields.items())),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What an update is answered."""
+
+    entry_id: int
+    channel_id: int | None = None
+    """Where it was stored, which the key decides; None: that was not told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEntry:
+    """A row to be written."""
+
+    created_at: datetime
+    """Aware. ThingSpeak keeps whole seconds, and refuses a second that is taken."""
+
+    fields: Mapping[int, Scalar] = field(default_factory=dict)
+    status: str | None = None
+    latitude: float | str | None = None
+    longitude: float | str | None = None
+    elevation: float | str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licence:
+    """What the account behind a channel may do."""
+
+    update_interval_s: float
+    """Between two updates of one channel, by whoever and whatever way."""
+
+    bulk_entries: int
+    """In one bulk update."""
+
+    bulk_interval_s: float = 15.0
+    """Between two bulk updates of one channel, whatever is paid."""
+
+
+FREE: Final = Licence(update_interval_s=15.0, bulk_entries=960)
+PAID: Final = Licence(update_interval_s=1.0, bulk_entries=14_400)

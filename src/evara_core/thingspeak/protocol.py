@@ -1,21 +1,18 @@
-"""What to ask ThingSpeak, and what its answers mean. Performs nothing.
+"""What ThingSpeak's answers mean. Performs nothing.
 
-Its answers say little by their status: a refusal may be 200 with the body `-1`, a stored
-update 200 with a number, a refused one 200 with `0`. So the body is read first.
+They say little by their status: a refusal may be 200 with the body `-1`, a stored update
+200 with a number, a refused one 200 with `0`. So the body is read first.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from evara_core.errors import (
     AccessDeniedError,
     ChannelNotFoundError,
-    InvalidInputError,
     InvalidJsonError,
     QuotaExceededError,
     RateLimitedError,
@@ -25,92 +22,35 @@ from evara_core.errors import (
     UpstreamTimeoutError,
 )
 from evara_core.serialization import load_json
-from evara_core.thingspeak.models import Channel, Entry, Page
-from evara_core.thingspeak.times import parse_time
+from evara_core.thingspeak.models import Entry, Page, Receipt
+from evara_core.thingspeak.rows import MALFORMED, channel_of, entries_of, entry_of, whole_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from evara_core.thingspeak.keys import Key
+    from evara_core.thingspeak.messages import Response
 
 __all__ = [
-    "FIELDS",
-    "KEY_HEADER",
-    "Call",
-    "Request",
-    "Response",
     "payload_of",
+    "read_age",
+    "read_bulk",
     "read_entry",
     "read_feed",
+    "read_nothing",
+    "read_objects",
+    "read_update",
     "retry_after_s",
 ]
 
-T = TypeVar("T")
-
-FIELDS = tuple((number, f"field{number}") for number in range(1, 9))
-"""The fields of an entry: number and name."""
-
-KEY_HEADER = "THINGSPEAKAPIKEY"
-"""The documented one; a server takes any header whose name contains it."""
-
-RATE_LIMIT_PAUSE_S = 15.0
+RATE_LIMIT_PAUSE_S: Final = 15.0
 """What a free channel waits between two updates: the pause when none is told."""
 
-LONGEST_RETRY_AFTER_S = 3600.0
+LONGEST_RETRY_AFTER_S: Final = 3600.0
 """A longer pause than this is not believed."""
 
-REFUSED = -1
+REFUSED: Final = -1
 """What reads answer without access, and where there is nothing to show."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """An HTTP request to make. Its text form shows no key and no body."""
-
-    method: str = "GET"
-    target: str
-    """Path and query, encoded, beginning with a slash. Never a key."""
-
-    body: bytes | None = field(default=None, repr=False)
-    content_type: str | None = None
-    key: Key | None = None
-    is_key_in_url: bool = False
-    """The caller's wish: for servers that read no header."""
-
-    def wire_target(self) -> str:
-        """Return path and query as they go out: with the key, if the caller wishes that."""
-        if self.key is None or not self.is_key_in_url:
-            return self.target
-        joint = "&" if "?" in self.target else "?"
-        return f"{self.target}{joint}api_key={self.key.reveal()}"
-
-    def wire_headers(self) -> dict[str, str]:
-        """Return the headers as they go out, the key among them. Do not keep them."""
-        headers = {}
-        if self.key is not None and not self.is_key_in_url:
-            headers[KEY_HEADER] = self.key.reveal()
-        if self.content_type is not None:
-            headers["Content-Type"] = self.content_type
-        return headers
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An HTTP response that came, whole."""
-
-    status: int
-    body: bytes = field(repr=False)
-    retry_after: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
-    """A request, and how to read the answer."""
-
-    request: Request
-    read: Callable[[Response], T]
-    channel_id: int | None = None
+NOT_STORED: Final = 0
+"""What updates answer that come too soon, or with a time that is taken."""
 
 
 def payload_of(response: Response) -> Any:  # noqa: ANN401 - JSON is whatever it is
@@ -148,23 +88,16 @@ def read_feed(response: Response) -> Page:
     payload = payload_of(response)
     if _is_bare(payload, REFUSED):
         raise AccessDeniedError(NOT_OPENED)
-    if not isinstance(payload, dict):
-        raise _unexpected(response)
-    feeds = payload.get("feeds")
-    if not isinstance(feeds, list):
-        raise _unexpected(response)
     try:
-        entries = [_entry(row) for row in feeds]
-        channel = _channel(payload["channel"])
-    except (AttributeError, KeyError, TypeError, ValueError, InvalidInputError) as error:
+        return Page(
+            channel=channel_of(payload["channel"]), entries=tuple(entries_of(payload["feeds"]))
+        )
+    except MALFORMED as error:
         raise _unexpected(response) from error
-    if not _is_sorted(entries):
-        entries.sort(key=_by_time)
-    return Page(channel=channel, entries=tuple(entries))
 
 
 def read_entry(response: Response) -> Entry | None:
-    """Read an answer of `feeds/last.json` or `feeds/ID.json`.
+    """Read an answer of `feeds/last.json`, `fields/N/last.json` or `feeds/ID.json`.
 
     None stands for `-1` with a good status, which is no data or no access: the server
     does not tell these apart here, so whoever gets it must ask `feeds.json?results=0`.
@@ -177,9 +110,83 @@ def read_entry(response: Response) -> Entry | None:
     if _is_bare(payload, REFUSED):
         return None
     try:
-        return _entry(payload)
-    except (AttributeError, KeyError, TypeError, ValueError, InvalidInputError) as error:
+        return entry_of(payload)
+    except MALFORMED as error:
         raise _unexpected(response) from error
+
+
+def read_age(response: Response) -> float | None:
+    """Read an answer of `last_data_age.json`: seconds; None as for `read_entry`."""
+    payload = payload_of(response)
+    if _is_bare(payload, REFUSED):
+        return None
+    try:
+        if payload["last_data_age_units"] != "s":
+            raise _unexpected(response)
+        return float(whole_of(payload["last_data_age"]))
+    except MALFORMED as error:
+        raise _unexpected(response) from error
+
+
+def read_update(response: Response, *, interval_s: float = RATE_LIMIT_PAUSE_S) -> Receipt:
+    """Read an answer of `update.json`; *interval_s* is what the channel wants between two.
+
+    Raises:
+        RateLimitedError: `0` with a good status: too soon, or the time is taken.
+        AccessDeniedError: The key is not a write key.
+        UpstreamError: Another failure. The entry may have been stored all the same.
+    """
+    payload = payload_of(response)
+    if _is_bare(payload, NOT_STORED):
+        told = response.retry_after
+        raise RateLimitedError(interval_s if told is None else retry_after_s(told))
+    if _is_bare(payload, REFUSED):
+        raise AccessDeniedError(NOT_OPENED)
+    try:
+        if isinstance(payload, int):
+            return Receipt(entry_id=whole_of(payload))
+        return Receipt(
+            entry_id=whole_of(payload["entry_id"]), channel_id=whole_of(payload["channel_id"])
+        )
+    except MALFORMED as error:
+        raise _unexpected(response) from error
+
+
+def read_bulk(response: Response) -> None:
+    """Read an answer of `bulk_update.json`. Without an error the rows were accepted, not more.
+
+    Raises:
+        RateLimitedError: The last bulk update was less than 15 s ago.
+        UpstreamError: Another failure.
+    """
+    payload = payload_of(response)
+    if _is_bare(payload, NOT_STORED):
+        raise RateLimitedError(retry_after_s(response.retry_after))
+    if _is_bare(payload, REFUSED):
+        raise AccessDeniedError(NOT_OPENED)
+    if not isinstance(payload, dict) or payload.get("success") is not True:
+        raise _unexpected(response)
+
+
+def read_nothing(response: Response) -> None:
+    """Read an answer that says no more than that it was done."""
+    payload = payload_of(response)
+    if _is_bare(payload, REFUSED) or _is_bare(payload, NOT_STORED):
+        raise AccessDeniedError(NOT_OPENED)
+    if not isinstance(payload, dict | list):
+        raise _unexpected(response)
+
+
+def read_objects(response: Response) -> list[dict[str, Any]]:
+    """Read an answer that is an object, a list of them, or `{"channels": [...]}`."""
+    payload = payload_of(response)
+    if _is_bare(payload, REFUSED) or _is_bare(payload, NOT_STORED):
+        raise AccessDeniedError(NOT_OPENED)
+    if isinstance(payload, dict):
+        payload = payload.get("channels", [payload])
+    if not isinstance(payload, list) or not all(isinstance(item, dict) for item in payload):
+        raise _unexpected(response)
+    return payload
 
 
 def retry_after_s(header: str | None) -> float:
@@ -192,7 +199,7 @@ def retry_after_s(header: str | None) -> float:
     return min(float(header), LONGEST_RETRY_AFTER_S)
 
 
-NOT_OPENED = "the channel is private, and the key does not open it"
+NOT_OPENED: Final = "the channel is private, and the key does not open it"
 
 _BARE_NUMBER = re.compile(rb'\s*"?(-1|0|[1-9][0-9]{0,18})"?\s*')
 _ERROR_CODE = re.compile(rb"\s*(error_[a-z_]+)\s*")
@@ -260,7 +267,7 @@ def _status_error(status: int, payload: object) -> UpstreamError:
         return _BY_STATUS[status](f"HTTP {status}")
     if status < HTTPStatus.BAD_REQUEST:
         return UpstreamGarbageError(f"HTTP {status}: somebody else answers here")
-    if _is_bare(payload, REFUSED) or _is_bare(payload, 0):
+    if _is_bare(payload, REFUSED) or _is_bare(payload, NOT_STORED):
         return AccessDeniedError(NOT_OPENED)
     return UpstreamRefusedError(f"HTTP {status}")
 
@@ -277,66 +284,5 @@ def _unexpected(response: Response) -> UpstreamGarbageError:
     return UpstreamGarbageError(f"HTTP {response.status} with {len(response.body)} bytes: {what}")
 
 
-def _entry(row: Any) -> Entry:  # noqa: ANN401 - checked here
-    return Entry(
-        entry_id=_whole(row["entry_id"]),
-        created_at=parse_time(row["created_at"]),
-        fields={n: _text(row[name]) for n, name in FIELDS if name in row},
-        status=_text(row.get("status")),
-        latitude=_text(row.get("latitude")),
-        longitude=_text(row.get("longitude")),
-        elevation=_text(row.get("elevation")),
-    )
-
-
-def _channel(data: Any) -> Channel:  # noqa: ANN401 - checked here
-    last = data.get("last_entry_id")
-    return Channel(
-        channel_id=_whole(data["id"]),
-        name=_text(data.get("name")) or "",
-        field_labels={n: _text(data[name]) or "" for n, name in FIELDS if name in data},
-        last_entry_id=None if last is None else _whole(last),
-        description=_text(data.get("description")),
-        metadata=_text(data.get("metadata")),
-        latitude=_text(data.get("latitude")),
-        longitude=_text(data.get("longitude")),
-        elevation=_text(data.get("elevation")),
-        created_at=_moment(data.get("created_at")),
-        updated_at=_moment(data.get("updated_at")),
-    )
-
-
 def _is_bare(payload: object, number: int) -> bool:
     return isinstance(payload, int) and not isinstance(payload, bool) and payload == number
-
-
-def _text(value: object) -> str | None:
-    # Values are text or null; a number is taken for its digits, anything else is not ours.
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    raise TypeError(type(value).__name__)
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    raise TypeError(type(value).__name__)
-
-
-def _moment(value: object) -> datetime | None:
-    return None if value is None else parse_time(str(value))
-
-
-def _by_time(entry: Entry) -> tuple[datetime, int]:
-    return entry.created_at, entry.entry_id
-
-
-def _is_sorted(entries: list[Entry]) -> bool:
-    return all(
-        a.created_at < b.created_at or (a.created_at == b.created_at and a.entry_id <= b.entry_id)
-        for a, b in pairwise(entries)
-    )

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evara_core.thingspeak.history import read_history
+from evara_core.thingspeak.keys import as_key
 from evara_core.thingspeak.paging import MAX_ROWS, Rows
 from evara_core.thingspeak.resume import LATE_ROWS, read_since
 
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
 
     from evara_core.flow import Flow
     from evara_core.thingspeak.calls import Calls
-    from evara_core.thingspeak.keys import Key
+    from evara_core.thingspeak.keys import AnyKey, Key
+    from evara_core.thingspeak.messages import Call
     from evara_core.thingspeak.models import Channel, Entry, Page, Position
     from evara_core.thingspeak.paging import Reading
-    from evara_core.thingspeak.protocol import Call
 
 __all__ = ["Reads", "RowsFlow"]
 
@@ -32,62 +33,100 @@ _SETTLED = timedelta(minutes=6)
 class Reads:
     """The reads of one client.
 
+    Methods wrap the key they are given before the flow begins: a flow's frame with the
+    text of a key in it would show it in a traceback with local variables.
+
     Args:
         calls: Makes the calls.
+        read_key: The key where none is given.
         with_status: Ask for each entry's status.
         with_location: Ask for each entry's latitude, longitude and elevation.
     """
 
     def __init__(
-        self, calls: Calls, *, with_status: bool = False, with_location: bool = False
+        self,
+        calls: Calls,
+        *,
+        read_key: AnyKey = None,
+        with_status: bool = False,
+        with_location: bool = False,
     ) -> None:
         self._calls = calls
+        self._key = as_key(read_key)
         self._extras = ("&status=true" if with_status else "") + (
             "&location=true" if with_location else ""
         )
 
-    def last(self, channel_id: int, key: Key | None) -> Flow[Call[Any], Any, Entry | None]:
+    def key(self, key: AnyKey) -> Key | None:
+        """Return *key* wrapped, or the client's own for None."""
+        return self._key if key is None else as_key(key)
+
+    def last(self, channel_id: int, key: AnyKey) -> Flow[Call[Any], Any, Entry | None]:
         """Return the newest entry by id; None only if the channel holds none.
 
         Raises:
             AccessDeniedError: The channel is private and the key does not open it.
         """
-        entry: Entry | None = yield self._calls.last(channel_id, key, extras=self._extras)
-        if entry is None:
-            # `-1` is "no data" as well as "no access". An answer without rows tells which.
-            yield self._calls.feed(channel_id, key, rows=0)
-        return entry
+        own = self.key(key)
+        return self._or_nothing(
+            self._calls.last(channel_id, own, extras=self._extras), channel_id, own
+        )
 
-    def channel(self, channel_id: int, key: Key | None) -> Flow[Call[Any], Any, Channel]:
+    def last_of_field(
+        self, channel_id: int, field: int, key: AnyKey
+    ) -> Flow[Call[Any], Any, Entry | None]:
+        """Return the newest entry in which *field* was sent; None only if there is none."""
+        own = self.key(key)
+        return self._or_nothing(
+            self._calls.last_of_field(channel_id, field, own, extras=self._extras), channel_id, own
+        )
+
+    def age_s(self, channel_id: int, key: AnyKey) -> Flow[Call[Any], Any, float | None]:
+        """Return how old the newest entry is, by the server; None only if there is none."""
+        own = self.key(key)
+        return self._or_nothing(self._calls.age(channel_id, own), channel_id, own)
+
+    def channel(self, channel_id: int, key: AnyKey) -> Flow[Call[Any], Any, Channel]:
         """Return the channel's labels, newest id and metadata."""
-        page: Page = yield self._calls.feed(channel_id, key, rows=0, extras="&metadata=true")
-        return page.channel
+        call = self._calls.feed(channel_id, self.key(key), rows=0, extras="&metadata=true")
+        return _channel(call)
 
     def entries(
         self,
         channel_id: int,
-        key: Key | None,
+        key: AnyKey,
         *,
         start: datetime | None,
         end: datetime | None,
-        rows: int = MAX_ROWS,
         now: datetime,
+        rows: int = MAX_ROWS,
     ) -> RowsFlow:
         """Read from *start* to *end*, each row once, oldest first."""
         is_past = end is not None and end < now - _SETTLED
-        return self._ask(channel_id, key, read_history(start, end, is_past=is_past, rows=rows))
+        reading = read_history(start, end, is_past=is_past, rows=rows)
+        return self._ask(channel_id, self.key(key), reading)
 
     def entries_since(
         self,
         channel_id: int,
-        key: Key | None,
+        key: AnyKey,
         position: Position | None,
         *,
         rows: int = MAX_ROWS,
         late_rows: int = LATE_ROWS,
     ) -> RowsFlow:
         """Read what came after *position*, in the order of the ids."""
-        return self._ask(channel_id, key, read_since(position, rows=rows, late_rows=late_rows))
+        reading = read_since(position, rows=rows, late_rows=late_rows)
+        return self._ask(channel_id, self.key(key), reading)
+
+    def _or_nothing(
+        self, call: Call[Any], channel_id: int, key: Key | None
+    ) -> Flow[Call[Any], Any, Any]:
+        answer = yield call
+        if answer is None:
+            # `-1` is "no data" as well as "no access". An answer without rows tells which.
+            yield self._calls.feed(channel_id, key, rows=0)
+        return answer
 
     def _ask(self, channel_id: int, key: Key | None, reading: Reading) -> RowsFlow:
         """Turn the windows that *reading* wants into calls."""
@@ -107,3 +146,8 @@ class Reads:
             return
         finally:
             reading.close()
+
+
+def _channel(call: Call[Page]) -> Flow[Call[Any], Any, Channel]:
+    page: Page = yield call
+    return page.channel

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from evara_core.flow import Flow
     from evara_core.thingspeak.breaker import Breakers
-    from evara_core.thingspeak.protocol import Call, Request, Response
+    from evara_core.thingspeak.messages import Call, Request, Response
 
 __all__ = ["Pause", "RetryPolicy", "Send", "exchange"]
 
@@ -96,7 +96,7 @@ def exchange(
             failures += 1
             if not error.retryable or isinstance(error, UpstreamOpenError):
                 raise
-            if failures >= policy.attempts:
+            if failures >= policy.attempts or not call.is_repeatable:
                 raise
             pause_s = policy.pause_s(failures, error, chance=chance())
             if elapsed_s() - started_s + pause_s >= policy.total_s:

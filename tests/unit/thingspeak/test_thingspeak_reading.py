@@ -13,7 +13,7 @@ from evara_core.thingspeak.client import AsyncClient, Client
 from evara_core.thingspeak.history import read_history
 from evara_core.thingspeak.models import Position
 from evara_core.thingspeak.paging import Rows
-from evara_core.thingspeak.protocol import Response
+from evara_core.thingspeak.messages import Response
 from evara_core.thingspeak.resume import read_since
 from evara_core.thingspeak.source import ChannelSource
 
@@ -200,7 +200,6 @@ def test_since_yields_each_row_once_however_it_is_interrupted(parts, rows) -> No
     position = None
     all_steps = []
     for more, take in parts:
-        clock = server.now
         play_more(server, more, first=not all_steps)
         all_steps += more or [1]
         part = collect(server, read_since(position, rows=rows, late_rows=10**6), take)

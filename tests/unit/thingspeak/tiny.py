@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
-from evara_core.thingspeak.protocol import Request, Response
+from evara_core.thingspeak.messages import Request, Response
 from evara_core.thingspeak.times import render_time
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from evara_core.thingspeak.protocol import Request, Response
+    from evara_core.thingspeak.messages import Request, Response
 
 __all__ = ["CONNECTIONS", "IDLE_S", "MAX_BODY_BYTES", "ORIGIN", "AsyncTransport", "Transport"]
 

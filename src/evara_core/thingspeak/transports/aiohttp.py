@@ -12,7 +12,7 @@ from evara_core.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from evara_core.thingspeak.protocol import Response
+from evara_core.thingspeak.messages import Response
 from evara_core.thingspeak.transports import (
     CONNECTIONS,
     IDLE_S,
@@ -28,7 +28,7 @@ with provided_by("fast", package="aiohttp"):
     import yarl
 
 if TYPE_CHECKING:
-    from evara_core.thingspeak.protocol import Request
+    from evara_core.thingspeak.messages import Request
 
 __all__ = ["AiohttpTransport"]
 
@@ -67,7 +67,7 @@ class AiohttpTransport(AsyncTransport):
             response = await self._open().request(
                 request.method,
                 yarl.URL(self.origin + request.wire_target(), encoded=True),
-                data=request.body,
+                data=request.wire_body(),
                 headers=request.wire_headers(),
                 timeout=self._timeout,
                 allow_redirects=False,
@@ -79,12 +79,10 @@ class AiohttpTransport(AsyncTransport):
                 raise
             return Response(response.status, body, response.headers.get("Retry-After"))
         except TimeoutError as error:
-            raise translated(error, UpstreamTimeoutError) from error
-        except aiohttp.ClientResponseError as error:
-            # Its text holds the request's URL.
-            raise UpstreamError(f"not HTTP: {error.message}") from None
+            failure = translated(error, UpstreamTimeoutError, request)
         except (aiohttp.ClientError, OSError) as error:
-            raise translated(error, UpstreamError) from error
+            failure = translated(error, UpstreamError, request)
+        raise failure
 
     async def _body_of(self, response: aiohttp.ClientResponse) -> bytes:
         encoding = response.headers.get("Content-Encoding")

@@ -7,6 +7,7 @@ more requests through than the pool has connections.
 from __future__ import annotations
 
 import time
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -14,12 +15,13 @@ import httpx
 from typing_extensions import override
 
 from evara_core.errors import (
+    ClosedError,
     ConfigurationError,
     UpstreamError,
     UpstreamGarbageError,
     UpstreamTimeoutError,
 )
-from evara_core.thingspeak.protocol import Response
+from evara_core.thingspeak.messages import Response
 from evara_core.thingspeak.transports import (
     CONNECTIONS,
     IDLE_S,
@@ -34,7 +36,7 @@ from evara_core.thingspeak.transports._failures import translated
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evara_core.thingspeak.protocol import Request
+    from evara_core.thingspeak.messages import Request
 
 __all__ = ["MAX_CONNECTIONS", "AsyncHttpxTransport", "HttpxTransport"]
 
@@ -66,24 +68,24 @@ class AsyncHttpxTransport(AsyncTransport):
         self.connections = _checked(connections)
         self._is_ours = client is None
         self._client: Any = client or httpx.AsyncClient(
-            limits=_limits(connections), headers=dict(HEADERS)
+            limits=_limits(connections), headers=dict(HEADERS), cookies=_no_cookies()
         )
         self._max_body_bytes = max_body_bytes
 
     @override
     async def send(self, request: Request, timeout_s: float) -> Response:
+        _check_open(self._client)
         try:
             with anyio.fail_after(timeout_s):
                 return await self._send(request)
         except TimeoutError as error:
-            raise translated(error, UpstreamTimeoutError) from error.__cause__
-        except UpstreamError:
-            raise
+            failure = translated(error, UpstreamTimeoutError, request)
         except Exception as error:
-            ours = _twin_of(error)
-            if ours is None:
+            kind = _twin_of(error)
+            if kind is None:
                 raise
-            raise ours from ours.__cause__
+            failure = translated(error, kind, request)
+        raise failure
 
     async def _send(self, request: Request) -> Response:
         # The deadline is around all of it; httpx's own four time-outs would cost and add nothing.
@@ -91,7 +93,7 @@ class AsyncHttpxTransport(AsyncTransport):
             self._client.build_request(
                 request.method,
                 self.origin + request.wire_target(),
-                content=request.body,
+                content=request.wire_body(),
                 headers={**HEADERS, **request.wire_headers()},
                 timeout=None,
             ),
@@ -144,22 +146,22 @@ class HttpxTransport(Transport):
         self.connections = _checked(connections)
         self._is_ours = client is None
         self._client: Any = client or httpx.Client(
-            limits=_limits(connections), headers=dict(HEADERS)
+            limits=_limits(connections), headers=dict(HEADERS), cookies=_no_cookies()
         )
         self._max_body_bytes = max_body_bytes
         self._elapsed_s = elapsed_s
 
     @override
     def send(self, request: Request, timeout_s: float) -> Response:
+        _check_open(self._client)
         try:
             return self._send(request, timeout_s)
-        except UpstreamError:
-            raise
         except Exception as error:
-            ours = _twin_of(error)
-            if ours is None:
+            kind = _twin_of(error)
+            if kind is None:
                 raise
-            raise ours from ours.__cause__
+            failure = translated(error, kind, request)
+        raise failure
 
     def _send(self, request: Request, timeout_s: float) -> Response:
         ends_s = self._elapsed_s() + timeout_s
@@ -167,7 +169,7 @@ class HttpxTransport(Transport):
             self._client.build_request(
                 request.method,
                 self.origin + request.wire_target(),
-                content=request.body,
+                content=request.wire_body(),
                 headers={**HEADERS, **request.wire_headers()},
                 timeout=timeout_s,
             ),
@@ -210,6 +212,12 @@ def _checked(connections: int) -> int:
     return connections
 
 
+def _check_open(client: Any) -> None:  # noqa: ANN401 - whatever has httpx's API
+    if getattr(client, "is_closed", False):
+        problem = "the transport was closed"
+        raise ClosedError(problem)
+
+
 def _limits(connections: int) -> httpx.Limits:
     return httpx.Limits(
         max_connections=connections,
@@ -218,7 +226,11 @@ def _limits(connections: int) -> httpx.Limits:
     )
 
 
-def _twin_of(error: Exception) -> UpstreamError | None:
+def _no_cookies() -> CookieJar:
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
+def _twin_of(error: Exception) -> type[UpstreamError] | None:
     """Return what an error of httpx is for us; None if it is none of httpx's.
 
     Told by name: the errors of another library with httpx's API have the same names, and
@@ -226,9 +238,9 @@ def _twin_of(error: Exception) -> UpstreamError | None:
     """
     names = {kind.__name__ for kind in type(error).__mro__}
     if "TimeoutException" in names:
-        return translated(error, UpstreamTimeoutError)
+        return UpstreamTimeoutError
     if "DecodingError" in names:
-        return translated(error, UpstreamGarbageError)
+        return UpstreamGarbageError
     if names & {"TransportError", "HTTPError", "StreamError", "OSError"}:
-        return translated(error, UpstreamError)
+        return UpstreamError
     return None

@@ -1,0 +1,91 @@
+"""From the members of a JSON object to entries and channels.
+
+Whatever is wrong raises `ValueError`, `TypeError`, `KeyError`, `AttributeError` or
+`InvalidInputError`; who reads an answer makes one error of them all: `MALFORMED`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final
+
+from evara_core.errors import InvalidInputError
+from evara_core.thingspeak.models import Channel, Entry
+from evara_core.thingspeak.times import parse_time
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["FIELDS", "MALFORMED", "channel_of", "entries_of", "entry_of", "text_of", "whole_of"]
+
+FIELDS: Final = tuple((number, f"field{number}") for number in range(1, 9))
+"""The fields of an entry: number and name."""
+
+MALFORMED: Final = (AttributeError, KeyError, TypeError, ValueError, InvalidInputError)
+
+
+def entries_of(rows: Any) -> list[Entry]:  # noqa: ANN401 - checked here
+    """Return the entries of a list of rows, by time and id."""
+    if not isinstance(rows, list):
+        raise TypeError(type(rows).__name__)
+    entries = [entry_of(row) for row in rows]
+    if any(_by_time(a) > _by_time(b) for a, b in pairwise(entries)):
+        entries.sort(key=_by_time)
+    return entries
+
+
+def entry_of(row: Any) -> Entry:  # noqa: ANN401 - checked here
+    """Return the entry that one row is."""
+    return Entry(
+        entry_id=whole_of(row["entry_id"]),
+        created_at=parse_time(row["created_at"]),
+        fields={n: text_of(row[name]) for n, name in FIELDS if name in row},
+        status=text_of(row.get("status")),
+        latitude=text_of(row.get("latitude")),
+        longitude=text_of(row.get("longitude")),
+        elevation=text_of(row.get("elevation")),
+    )
+
+
+def channel_of(data: Any) -> Channel:  # noqa: ANN401 - checked here
+    """Return what the `channel` member of a feed says."""
+    last = data.get("last_entry_id")
+    return Channel(
+        channel_id=whole_of(data["id"]),
+        name=text_of(data.get("name")) or "",
+        field_labels={n: text_of(data[name]) or "" for n, name in FIELDS if name in data},
+        last_entry_id=None if last is None else whole_of(last),
+        description=text_of(data.get("description")),
+        metadata=text_of(data.get("metadata")),
+        latitude=text_of(data.get("latitude")),
+        longitude=text_of(data.get("longitude")),
+        elevation=text_of(data.get("elevation")),
+        created_at=_moment(data.get("created_at")),
+        updated_at=_moment(data.get("updated_at")),
+    )
+
+
+def text_of(value: object) -> str | None:
+    """Return a value, which is text or null; a number is taken for its digits."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise TypeError(type(value).__name__)
+
+
+def whole_of(value: object) -> int:
+    """Return an id or a count, which is a number or the text of one."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    raise TypeError(type(value).__name__)
+
+
+def _moment(value: object) -> datetime | None:
+    return None if value is None else parse_time(str(value))
+
+
+def _by_time(entry: Entry) -> tuple[datetime, int]:
+    return entry.created_at, entry.entry_id

@@ -1,0 +1,197 @@
+"""pyreqwest (extra `fast`): a client in Rust, the least processor time of all."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio.lowlevel
+from typing_extensions import override
+
+from evara_core._optional import provided_by
+from evara_core.errors import ClosedError, UpstreamError, UpstreamTimeoutError
+from evara_core.thingspeak.messages import Response
+from evara_core.thingspeak.transports import (
+    CONNECTIONS,
+    IDLE_S,
+    MAX_BODY_BYTES,
+    ORIGIN,
+    AsyncTransport,
+    Transport,
+)
+from evara_core.thingspeak.transports._bodies import HEADERS, BodyLimit, decoded
+from evara_core.thingspeak.transports._failures import translated
+
+with provided_by("fast", package="pyreqwest"):
+    from pyreqwest.client import ClientBuilder, SyncClientBuilder
+    from pyreqwest.exceptions import (
+        ClientClosedError,
+        ConnectTimeoutError,
+        PoolTimeoutError,
+        PyreqwestError,
+        ReadTimeoutError,
+        RequestTimeoutError,
+        WriteTimeoutError,
+    )
+
+if TYPE_CHECKING:
+    from pyreqwest.client import BaseClientBuilder, Client, SyncClient
+    from pyreqwest.request import BaseRequestBuilder
+    from pyreqwest.response import BaseResponse
+
+    from evara_core.thingspeak.messages import Request
+
+__all__ = ["AsyncPyreqwestTransport", "PyreqwestTransport"]
+
+_TIMEOUTS = (
+    TimeoutError,
+    ConnectTimeoutError,
+    PoolTimeoutError,
+    ReadTimeoutError,
+    RequestTimeoutError,
+    WriteTimeoutError,
+)
+
+_Builder = TypeVar("_Builder", bound="BaseClientBuilder")
+_RequestBuilder = TypeVar("_RequestBuilder", bound="BaseRequestBuilder")
+
+
+class AsyncPyreqwestTransport(AsyncTransport):
+    """Requests through pyreqwest, awaited.
+
+    Args:
+        client: A client of yours. It stays open; make it with gzip and redirects off.
+        origin: Where ThingSpeak is.
+        connections: How many requests may be on the way at once.
+        max_body_bytes: A larger answer is refused.
+    """
+
+    def __init__(
+        self,
+        client: Client | None = None,
+        *,
+        origin: str = ORIGIN,
+        connections: int = CONNECTIONS,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self.origin = origin.rstrip("/")
+        self.connections = connections
+        self._is_ours = client is None
+        self._client = client or _configured(ClientBuilder(), connections).build()
+        self._max_body_bytes = max_body_bytes
+
+    @override
+    async def send(self, request: Request, timeout_s: float) -> Response:
+        try:
+            builder = self._client.request(request.method, self.origin + request.wire_target())
+            async with _dressed(builder, request, timeout_s).build_streamed() as response:
+                limit = BodyLimit(self._max_body_bytes)
+                length = response.get_header("Content-Length")
+                limit.expect(length)
+                if length is not None:
+                    return _whole(response, bytes(await response.bytes()), self._max_body_bytes)
+                reader = response.body_reader
+                while (piece := await reader.read_chunk()) is not None:
+                    limit.add(bytes(piece))
+                return _whole(response, limit.body(None), self._max_body_bytes)
+        except asyncio.CancelledError:
+            # pyreqwest raises one of its own making, in which anyio does not recognise the
+            # cancellation that it asked for itself. Here it gets to raise its own.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            raise
+        except _TIMEOUTS as error:
+            failure = translated(error, UpstreamTimeoutError, request)
+        except ClientClosedError as error:
+            raise ClosedError(_CLOSED) from error
+        except PyreqwestError as error:
+            failure = translated(error, UpstreamError, request)
+        raise failure
+
+    @override
+    async def aclose(self) -> None:
+        if self._is_ours:
+            await self._client.close()
+
+
+class PyreqwestTransport(Transport):
+    """Requests through pyreqwest, blocking.
+
+    Args:
+        client: A client of yours. It stays open; make it with gzip and redirects off.
+        origin: Where ThingSpeak is.
+        connections: How many requests may be on the way at once.
+        max_body_bytes: A larger answer is refused.
+    """
+
+    def __init__(
+        self,
+        client: SyncClient | None = None,
+        *,
+        origin: str = ORIGIN,
+        connections: int = CONNECTIONS,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:
+        self.origin = origin.rstrip("/")
+        self.connections = connections
+        self._is_ours = client is None
+        self._client = client or _configured(SyncClientBuilder(), connections).build()
+        self._max_body_bytes = max_body_bytes
+
+    @override
+    def send(self, request: Request, timeout_s: float) -> Response:
+        try:
+            builder = self._client.request(request.method, self.origin + request.wire_target())
+            with _dressed(builder, request, timeout_s).build_streamed() as response:
+                limit = BodyLimit(self._max_body_bytes)
+                length = response.get_header("Content-Length")
+                limit.expect(length)
+                if length is not None:
+                    return _whole(response, bytes(response.bytes()), self._max_body_bytes)
+                reader = response.body_reader
+                while (piece := reader.read_chunk()) is not None:
+                    limit.add(bytes(piece))
+                return _whole(response, limit.body(None), self._max_body_bytes)
+        except _TIMEOUTS as error:
+            failure = translated(error, UpstreamTimeoutError, request)
+        except ClientClosedError as error:
+            raise ClosedError(_CLOSED) from error
+        except PyreqwestError as error:
+            failure = translated(error, UpstreamError, request)
+        raise failure
+
+    @override
+    def close(self) -> None:
+        if self._is_ours:
+            self._client.close()
+
+
+_CLOSED = "the transport was closed"
+
+
+def _configured(builder: _Builder, connections: int) -> _Builder:
+    return (
+        builder.max_connections(connections)
+        .pool_max_idle_per_host(connections)
+        .pool_idle_timeout(timedelta(seconds=IDLE_S))
+        .follow_redirects(enable=False)
+        .gzip(enable=False)
+        .brotli(enable=False)
+        .zstd(enable=False)
+        .deflate(enable=False)
+        .default_headers(dict(HEADERS))
+    )
+
+
+def _dressed(builder: _RequestBuilder, request: Request, timeout_s: float) -> _RequestBuilder:
+    for name, value in request.wire_headers().items():
+        builder = builder.header(name, value, is_sensitive=True)
+    body = request.wire_body()
+    if body is not None:
+        builder = builder.body_bytes(body)
+    return builder.timeout(timedelta(seconds=timeout_s))
+
+
+def _whole(response: BaseResponse, body: bytes, max_bytes: int) -> Response:
+    text = decoded(body, response.get_header("Content-Encoding"), max_bytes)
+    return Response(response.status, text, response.get_header("Retry-After"))
