@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,13 +10,13 @@ from evara_core.thingspeak.simulator.history import FIELDS, Coming, Device, Hist
 from evara_core.thingspeak.simulator.profile import FREE, Licence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from evara_core.thingspeak.models import Entry
     from evara_core.thingspeak.simulator.faults import FaultPlan
     from evara_core.thingspeak.simulator.window import Window
 
-__all__ = ["SimulatedChannel", "row_of", "values_of"]
+__all__ = ["SimulatedChannel", "arrivals_of", "row_of", "values_of"]
 
 
 class _Lingering(NamedTuple):
@@ -91,9 +92,14 @@ class SimulatedChannel:
         self.history = History(device)
 
     def replay(self, entries: Iterable[Entry]) -> None:
-        """Let each entry appear when the clock passes its created_at."""
+        """Let each entry appear when the clock passes its created_at.
+
+        One that is out of order, because its device was late or its clock wrong, appears
+        with the one before it, as it did then: ids count arrivals.
+        """
         rows = [row_of(entry) for entry in entries]
-        self.history.schedule(Coming(row.at_s, row) for row in rows)
+        due_s = arrivals_of([row.at_s for row in rows])
+        self.history.schedule(map(Coming, due_s, rows))
 
     def write(
         self, fields: Mapping[int, str | None], *, now_s: int, at_s: int | None = None
@@ -118,6 +124,33 @@ class SimulatedChannel:
             return rows
         old = window.of(self._lingering.history, now_s=self._lingering.since_s)
         return sorted(old + rows, key=lambda row: row.at_s)[-window.limit :]
+
+
+def arrivals_of(times_s: Sequence[int]) -> list[int]:
+    """Return when rows with these moments, in the order of their ids, will have arrived.
+
+    The longest part that never goes back is taken for the truth (patience sorting); a
+    row outside of it came with its predecessor, or with its successor if it has none.
+    """
+    piles: list[int] = []
+    tops: list[int] = []
+    before: list[int | None] = []
+    for index, at_s in enumerate(times_s):
+        pile = bisect_right(piles, at_s)
+        before.append(tops[pile - 1] if pile else None)
+        piles[pile : pile + 1] = [at_s]
+        tops[pile : pile + 1] = [index]
+    trusted: set[int] = set()
+    link = tops[-1] if tops else None
+    while link is not None:
+        trusted.add(link)
+        link = before[link]
+    arrived = times_s[min(trusted)] if trusted else 0
+    arrivals: list[int] = []
+    for index, at_s in enumerate(times_s):
+        arrived = at_s if index in trusted else arrived
+        arrivals.append(arrived)
+    return arrivals
 
 
 def values_of(fields: Mapping[int, str | None]) -> tuple[str | None, ...]:

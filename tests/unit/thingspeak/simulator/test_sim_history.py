@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from evara_core.thingspeak.export import ExportReader
 from evara_core.thingspeak.models import Entry
+from evara_core.thingspeak.simulator.app import Simulator
+from evara_core.thingspeak.simulator.channel import arrivals_of
 from evara_core.thingspeak.simulator.device import PeriodicDevice, Silence, WaterClock
 from evara_core.thingspeak.simulator.history import NO_VALUES, Coming, History, Row
 
@@ -188,3 +192,39 @@ async def test_a_replay_into_a_known_channel_keeps_its_labels(simulator, channel
     simulator.replay(1, entries_of(clock, [0]))
 
     assert channel.labels == {1: "Level", 2: "Temperature"}
+
+
+async def test_a_replayed_row_that_is_out_of_order_arrives_with_the_one_before_it(
+    simulator, visitor, clock
+):
+    channel = simulator.replay(7, entries_of(clock, [-5, 10, 3, 999_999, 20]))
+    clock.advance(10 * 60)
+
+    assert await visitor.ids(channel, start_entry_id=1) == [1, 3, 2, 4]
+
+    clock.advance(10 * 60)
+
+    assert await visitor.ids(channel, start_entry_id=5) == [5]
+    # The row with the wrong clock is stored, and beyond what a feed shows by default.
+    assert 4 not in await visitor.ids(channel)
+
+
+@given(st.lists(st.integers(0, 1000), max_size=60))
+def test_arrivals_never_go_back_and_trust_what_is_in_order(times):
+    arrivals = arrivals_of(times)
+
+    assert arrivals == sorted(arrivals)
+    assert arrivals_of(sorted(times)) == sorted(times)
+    assert len(arrivals) == len(times)
+
+
+async def test_what_was_exported_can_be_replayed(simulator, channel, visitor, clock, fill):
+    fill(simulator, channel, ["3.2", "", None, "54\r\n", "a,b", 'say "hi"'])
+    exported = await visitor.get("/stream/channels/1/feeds.csv", channel.read_key)
+    later = Simulator(clock=clock)
+
+    copy = later.replay(5, ExportReader(io.BytesIO(exported.content)))
+
+    assert [row.values[0] for row in copy.history.between(0, 2**40, 99, now_s=later.now_s())] == [
+        "3.2", "", None, "54\r\n", "a,b", 'say "hi"',
+    ]  # fmt: skip
