@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from evara_core.query.paging import Page
 
 __all__ = [
+    "BatchMeta",
     "ErrorDetail",
     "ErrorResponse",
     "PaginationMeta",
@@ -65,6 +66,13 @@ class PaginationMeta(_Part):
     """Null on the first page."""
 
 
+class BatchMeta(_Part):
+    """What became of a batch."""
+
+    succeeded: int = Field(ge=0)
+    failed: int = Field(ge=0)
+
+
 class ResponseMeta(_Part):
     """What an answer says about itself."""
 
@@ -77,6 +85,7 @@ class ResponseMeta(_Part):
 
     cached: bool = False
     pagination: PaginationMeta | None = Field(default=None, exclude_if=_is_none)
+    batch: BatchMeta | None = Field(default=None, exclude_if=_is_none)
 
 
 class ErrorDetail(_Part):

@@ -26,6 +26,9 @@ class Query:
     statement: Executable
     parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
 
+    heals: bool = False
+    """It goes back to a savepoint, so what failed since then need not fail the unit."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriverQuery:

@@ -35,7 +35,8 @@ class Unit:
     """One transaction: all of what its flows write, or nothing.
 
     A context manager. It commits when the block ends and rolls back when the block raises, or
-    when a statement failed, even if the error was caught: it is raised again at the end.
+    when a statement failed, even if the error was caught: it is raised again at the end. Only
+    going back to a savepoint from before it makes it good.
 
     An error that the commit itself raises leaves open whether it took effect: flows of this
     package may be run again.
@@ -89,8 +90,10 @@ class Unit:
         try:
             with translated():
                 match question:
-                    case Query(statement, parameters):
-                        return _answer(connection.execute(statement, parameters))
+                    case Query(statement, parameters, heals):
+                        answer = _answer(connection.execute(statement, parameters))
+                        self._failure = None if heals else self._failure
+                        return answer
                     case DriverQuery(sql, rows):
                         return _answer(connection.exec_driver_sql(sql, rows))
         except Exception as error:
@@ -154,8 +157,10 @@ class AsyncUnit:
         try:
             with translated():
                 match question:
-                    case Query(statement, parameters):
-                        return _answer(await connection.execute(statement, parameters))
+                    case Query(statement, parameters, heals):
+                        answer = _answer(await connection.execute(statement, parameters))
+                        self._failure = None if heals else self._failure
+                        return answer
                     case DriverQuery(sql, rows):
                         return _answer(await connection.exec_driver_sql(sql, rows))
         except Exception as error:
