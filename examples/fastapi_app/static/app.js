@@ -8,6 +8,8 @@ import { KINDS, ago, metricName, quantity, shortName } from "./words.js";
 
 const PAGE = 60;
 const RANGES = [["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800], ["30 d", 2592000]];
+const ALERTS_SHOWN = 6;
+const GRAVITY = { critical: 0, warning: 1, info: 2 };
 const SERIES_LIMIT = 10_000;
 const SERIES_PAGES = 3;
 const $ = (id) => document.getElementById(id);
@@ -21,6 +23,7 @@ let me = null;
 let cursor = null;
 let chosen = null;
 let rangeS = 3600;
+let allAlerts = false;
 let session = 0; // goes up when another user signs in: late answers of the last one are dropped
 
 // --- small helpers ---------------------------------------------------------------------------
@@ -215,8 +218,10 @@ async function loadAlerts() {
   const alerts = await attempt(() => api.data("/api/v1/alerts?state=active&limit=50"));
   if (!alerts) return;
   const mayAcknowledge = me?.permissions?.includes("alerts:write");
+  alerts.sort((a, b) => Boolean(a.acknowledged_at) - Boolean(b.acknowledged_at) || GRAVITY[a.severity] - GRAVITY[b.severity]);
+  const shown = allAlerts ? alerts : alerts.slice(0, ALERTS_SHOWN);
   $("alerts").replaceChildren(
-    ...alerts.map((alert) => {
+    ...shown.map((alert) => {
       const item = made(
         "li", { class: `alert ${alert.severity}` },
         made("div", { class: "what" },
@@ -232,6 +237,8 @@ async function loadAlerts() {
     }),
   );
   $("calm").hidden = alerts.length > 0;
+  $("more-alerts").hidden = alerts.length <= ALERTS_SHOWN;
+  $("more-alerts").textContent = allAlerts ? "Show fewer" : `Show all ${alerts.length}`;
 }
 
 async function acknowledge(id) {
@@ -368,6 +375,7 @@ async function begin() {
   $("filters").addEventListener("submit", (event) => { event.preventDefault(); loadNodes(); });
   $("more").addEventListener("click", () => loadNodes({ more: true }));
   $("metric").addEventListener("change", loadSeries);
+  $("more-alerts").addEventListener("click", () => { allAlerts = !allAlerts; loadAlerts(); });
   $("counts").addEventListener("click", (event) => {
     const status = event.target.closest("[data-status]")?.dataset.status;
     if (!status) return;
