@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from evara_core.alerts.conditions import (
     All,
@@ -45,13 +45,21 @@ from evara_core.alerts.numbers import number_of, usable
 from evara_core.alerts.sample import Sample
 from evara_core.telemetry.models import Quality
 
-__all__ = ["Ask", "Figure", "compile_condition", "compile_term"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from evara_core.telemetry.models import Measured
+
+__all__ = ["Ask", "Figure", "Screen", "compile_condition", "compile_screen", "compile_term"]
 
 Ask: TypeAlias = Callable[[Sample], bool | None]
 """A condition, compiled: True, False, or None when unknown."""
 
 Figure: TypeAlias = Callable[[Sample], float]
 """A term, compiled: a finite float, or NaN when unknown."""
+
+Screen: TypeAlias = "Callable[[Mapping[str, Measured], Mapping[str, float], Sample | None], int]"
+"""Many conditions, compiled: values, configuration and sample of a node, to bits."""
 
 _NAN = math.nan
 _OPERATORS: dict[str, Callable[[float, float], float]] = {
@@ -95,6 +103,29 @@ def compile_condition(condition: Condition) -> Ask:
             return _member(compile_term(term), frozenset(values))
         case _:
             return _special(condition)
+
+
+def compile_screen(conditions: Sequence[tuple[Condition, bool]]) -> Screen:
+    """Return all *conditions* as one function for a sample that has just arrived.
+
+    Bit n of its answer says that condition n asks for a closer look: because it is true,
+    or, where its flag is set, because it is not known to be false. The sample itself may be
+    None unless a condition looks at windows or evidence.
+    """
+    asks = [(compile_condition(condition), flag) for condition, flag in conditions]
+
+    def screen(
+        values: Mapping[str, Measured], config: Mapping[str, float], sample: Sample | None
+    ) -> int:
+        sample = sample or Sample(values, config=config, silent_s=0.0)
+        hits = 0
+        for number, (ask, when_unknown) in enumerate(asks):
+            answer = ask(sample)
+            if answer or (when_unknown and answer is None):
+                hits |= 1 << number
+        return hits
+
+    return screen
 
 
 def compile_term(term: Term) -> Figure:

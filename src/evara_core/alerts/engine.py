@@ -6,50 +6,93 @@ with the readings, and restores it after a restart.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from evara_core.alerts import generated, operators
 from evara_core.alerts.agenda import Agenda
-from evara_core.alerts.machine import due_of, expire, judge
-from evara_core.alerts.moments import from_us, span_us, to_us
-from evara_core.alerts.plan import plan_rules
-from evara_core.alerts.records import Record, export_cell, restore_cell
-from evara_core.alerts.sample import NOTHING, Sample
-from evara_core.alerts.story import Story, close_orphans
+from evara_core.alerts.cells import Mark
+from evara_core.alerts.editing import carry_over, replan
+from evara_core.alerts.looks import is_quiet, pass_time, take
+from evara_core.alerts.moments import from_us, to_us
+from evara_core.alerts.plan import Compiler, Plan, plan_rules
+from evara_core.alerts.records import ALWAYS, NEVER, Record
+from evara_core.alerts.sample import NOTHING
+from evara_core.alerts.stored import exported, restored_cell, restored_shelf
+from evara_core.alerts.story import Story, closed_orphans
+from evara_core.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from evara_core.alerts.episodes import AlertState, Transition
-    from evara_core.alerts.plan import CompiledRule, Plan
+    from evara_core.alerts.maintenance import Maintenance
+    from evara_core.alerts.plan import Backend, CompiledRule
     from evara_core.alerts.rules import AlertRule
     from evara_core.telemetry.models import Measured, Node, Reading
 
-__all__ = ["MAX_SKEW", "AlertEngine"]
+__all__ = ["MAX_SKEW", "AlertEngine", "EngineCounts"]
 
 MAX_SKEW = timedelta(minutes=5)
 """How far ahead of our clock a sample may be before it counts as measured on arrival:
 more than that is a device whose clock is wrong, not a slow network."""
 
+GRACE = 3
+"""Expected intervals after a restart before absence counts: enough to read every channel."""
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineCounts:
+    """What the engine did not take as it came."""
+
+    late: int = 0
+    """Samples older than one that was judged. They proved that the node is alive."""
+
+    ahead: int = 0
+    """Samples from the future. They counted as measured on arrival."""
+
 
 class AlertEngine:
     """Rules over nodes.
+
+    Args:
+        rules: Those that are not enabled are left out.
+        maintenance: When nobody is to be told.
+        max_skew: How far ahead of our clock a sample may be.
+        backend: `alerts.generated`, or `alerts.closures` where code may not be generated.
 
     Raises:
         InvalidRuleError: Two rules share an id.
     """
 
-    def __init__(self, rules: Iterable[AlertRule], *, max_skew: timedelta = MAX_SKEW) -> None:
-        self._plans = plan_rules(rules)
-        self._skew_us = span_us(max_skew)
+    def __init__(
+        self,
+        rules: Iterable[AlertRule],
+        *,
+        maintenance: Sequence[Maintenance] = (),
+        max_skew: timedelta = MAX_SKEW,
+        backend: Backend = generated,
+    ) -> None:
+        self._compiler = Compiler(backend)
+        self._plans = plan_rules(rules, self._compiler, known={})
+        self._no_plan = Plan((), self._compiler)
+        self._skew = max_skew
         self._records: dict[str, Record] = {}
         self._agenda = Agenda()
+        self.maintenance = maintenance
+        self.counts = EngineCounts()
         self.faults: dict[str, str] = {}
         """By rule: why it could not be evaluated the last time. Its states stay as they were."""
 
     def observe(
-        self, node: Node, readings: Sequence[Reading], *, now: datetime
+        self,
+        node: Node,
+        readings: Sequence[Reading],
+        *,
+        now: datetime,
+        evidence: Mapping[str, float] | None = None,
     ) -> list[Transition]:
         """Judge *readings* of one node, in the order of their time; return what changed.
 
@@ -61,19 +104,22 @@ class AlertEngine:
             node: With its newest configuration.
             readings: In any order.
             now: By our clock; no reading counts as received after it.
+            evidence: What detectors say of the node, for `evidence.name`; None: as before.
         """
-        plan = self._plans.get(node.kind)
-        if plan is None:
-            return []
-        record = self._record_of(node, plan)
-        story = Story(record, Sample(record.values, config=node.config))
-        told = _closed(record)
-        now_us = to_us(now)
+        record = self._records.get(node.node_id)
+        if record is None or record.node is not node:
+            record = self._enrol(node, record)
+        if evidence is not None:
+            record.evidence = evidence
+        story: Story | None = None
         for reading in _ordered(readings):
-            received_us = min(to_us(reading.received_at), now_us)
-            self._take(record, plan, reading, received_us, story)
-        self._schedule(record, plan)
-        return told + story.transitions()
+            if not is_quiet(record, reading, now):
+                story = story or self._story(record)
+                self._take(record, reading, now, story)
+        if story is None:
+            return []
+        self._schedule(record)
+        return closed_orphans(record) + story.transitions()
 
     def tick(self, *, now: datetime) -> list[Transition]:
         """Return what came due without a reading: holds, silence, keeps, escalations.
@@ -83,20 +129,18 @@ class AlertEngine:
         now_us = to_us(now)
         told: list[Transition] = []
         for record in self._agenda.due(now_us):
-            plan = self._plans.get(record.node.kind)
-            told += _closed(record)
-            if plan is None:
-                continue
+            told += closed_orphans(record)
+            story = self._story(record)
+            operators.expire_marks(record, story, now_us)
             if record.asleep:
                 # A restart looks at the channel first: what came meanwhile speaks before silence.
                 record.asleep = False
-                record.resume_us = max(record.resume_us, now_us + record.fresh_us)
+                record.resume_us = max(record.resume_us, now_us + GRACE * record.interval_us)
             if record.resume_us <= now_us:
-                story = Story(record, Sample(record.values, config=record.node.config))
-                for rule in _awake(record, plan):
-                    self._pass_time(record, rule, now_us, story)
-                told += story.transitions()
-            self._schedule(record, plan)
+                for rule in record.rules_awake():
+                    pass_time(record, rule, now_us, story)
+            told += story.transitions()
+            self._schedule(record)
         return told
 
     def next_due(self) -> datetime | None:
@@ -105,14 +149,14 @@ class AlertEngine:
         return None if due_us is None else from_us(due_us)
 
     def export(self, node_id: str) -> tuple[AlertState, ...]:
-        """Return the states of a node that are not normal, for storing."""
+        """Return the states of a node that must be remembered, for storing."""
         record = self._records.get(node_id)
         if record is None:
             return ()
-        plan = self._plans.get(record.node.kind)
-        rules = {} if plan is None else plan.by_id
-        cells = ((rules[rule_id], cell) for rule_id, cell in sorted(record.cells.items()))
-        return (*record.orphans, *(export_cell(record, rule, cell) for rule, cell in cells))
+        ids = sorted({*record.cells, *(record.shelves or ())})
+        rules = [record.plan.by_id[rule_id] for rule_id in ids if rule_id in record.plan.by_id]
+        states = [exported(record, rule) for rule in rules]
+        return (*record.orphans, *(state for state in states if state is not None))
 
     def restore(
         self,
@@ -122,11 +166,12 @@ class AlertEngine:
         last_sample_at: datetime | None = None,
         last_received_at: datetime | None = None,
         values: Mapping[str, Measured] = NOTHING,
+        recent: Sequence[Reading] = (),
     ) -> None:
         """Forget what is known of *node* and take this instead.
 
-        Nothing comes due for it until a reading arrives or, from the next tick on, its
-        samples would be stale: so a restart reads the channel before it judges by absence.
+        Nothing comes due for it until a reading arrives, or three expected intervals have
+        passed since the next tick: so a restart reads the channel before it judges by absence.
 
         Args:
             node: With its newest configuration.
@@ -135,36 +180,43 @@ class AlertEngine:
                 of *states*.
             last_received_at: When a reading last arrived; without it, that of *states*.
             values: What the newest reading said.
+            recent: What windows look back on: the readings of the last `looks_back_s` seconds.
         """
-        states = tuple(states)
-        plan = self._plans.get(node.kind)
         self.forget(node.node_id)
-        record = self._records[node.node_id] = Record(node, plan)
-        rules = {} if plan is None else plan.by_id
+        record = self._records[node.node_id] = Record(node, self._plan_for(node))
+        states = tuple(states)
         for state in states:
-            rule = rules.get(state.rule_id)
-            if rule is None:
-                record.orphans += (state,)
-            elif (cell := restore_cell(state, rule)) is not None:
-                record.cells[rule.id] = cell
+            self._restore_state(record, state)
         seen_at = [s.last_sample_at for s in states if s.last_sample_at is not None]
         heard_at = [s.last_received_at for s in states if s.last_received_at is not None]
         record.sample_at = last_sample_at or max(seen_at, default=None)
-        record.sample_us = None if record.sample_at is None else to_us(record.sample_at)
-        received_at = last_received_at or max(heard_at, default=None)
-        record.received_us = None if received_at is None else to_us(received_at)
+        record.received_at = last_received_at or max(heard_at, default=None)
         record.values = values
+        if record.history is not None:
+            for reading in _ordered(recent):
+                if record.sample_at is None or reading.measured_at <= record.sample_at:
+                    record.history.append(to_us(reading.measured_at), reading.values)
         record.asleep = True
         if record.orphans:
             self._agenda.put(record, 0)
-        elif plan is not None:
-            self._schedule(record, plan)
+        else:
+            self._schedule(record)
+            record.quiet_until = NEVER
+
+    def looks_back_s(self, kind: str) -> int:
+        """Return how far the rules for nodes of *kind* look back, in seconds; 0: not at all."""
+        plan = self._plans.get(kind)
+        return 0 if plan is None else plan.needs.seconds
 
     def forget(self, node_id: str) -> None:
         """Drop a node, without a word. One that is not known is no error."""
         record = self._records.pop(node_id, None)
-        if record is not None:
-            self._agenda.drop(record)
+        if record is None:
+            return
+        self._agenda.drop(record)
+        for rule_id, cell in record.cells.items():
+            if cell.episode is not None:
+                record.plan.by_id[rule_id].open -= 1
 
     def wait(self, node_id: str, *, until: datetime) -> None:
         """Judge nothing by absence before *until*: the channel of the node cannot be read.
@@ -174,84 +226,163 @@ class AlertEngine:
         record = self._records.get(node_id)
         if record is not None:
             record.resume_us = max(record.resume_us, to_us(until))
+            record.quiet_until = NEVER
 
-    def _record_of(self, node: Node, plan: Plan) -> Record:
-        record = self._records.get(node.node_id)
-        if record is None:
-            record = self._records[node.node_id] = Record(node, plan)
-        elif record.node is not node:
-            record.move_to(node)
+    def replace_rules(self, rules: Iterable[AlertRule], *, now: datetime) -> list[Transition]:
+        """Work by *rules* from now on; return what that changes.
+
+        A rule that means the same keeps its states. One that means something else looks
+        again at the newest values, in one step: what is still true goes on, and the rest
+        ends with the reason `rule_changed`. What is gone ends with `rule_deleted` or
+        `rule_paused`.
+
+        Raises:
+            InvalidRuleError: Two rules share an id. The rules are those from before.
+        """
+        rules = tuple(rules)
+        old = {rule.id: rule for plan in self._plans.values() for rule in plan.rules}
+        plans = plan_rules(rules, self._compiler, known=old)
+        carry_over(old, plans)
+        self._plans = plans
+        self._compiler.forget_all_but(plans.values())
+        for rule_id in [rule_id for rule_id in self.faults if rule_id not in old]:
+            del self.faults[rule_id]
+        paused = {rule.id for rule in rules if not rule.enabled}
+        told: list[Transition] = []
+        for record in self._records.values():
+            story = self._story(record)
+            replan(record, self._plan_for(record.node), story, to_us(now), paused=paused)
+            record.quiet_until = NEVER
+            self._schedule(record)
+            told += story.transitions()
+        return told
+
+    def acknowledge(
+        self,
+        node_id: str,
+        rule_id: str,
+        *,
+        by: str,
+        now: datetime,
+        note: str = "",
+        until: datetime | None = None,
+    ) -> list[Transition]:
+        """Note that somebody has seen the open episode: it does not escalate by time.
+
+        A latching alert that is clear ends by it.
+
+        Raises:
+            NotFoundError: The node, the rule or an open episode is not there.
+        """
+        record, rule = self._found(node_id, rule_id)
+        story = self._story(record)
+        mark = _mark(by, now, note, until)
+        operators.acknowledge(record, rule, mark, story)
+        pass_time(record, rule, mark.at_us, story)
+        return self._told(record, story)
+
+    def unacknowledge(self, node_id: str, rule_id: str, *, now: datetime) -> list[Transition]:
+        """Take an acknowledgement back.
+
+        Raises:
+            NotFoundError: The node, the rule or an open episode is not there.
+        """
+        record, rule = self._found(node_id, rule_id)
+        story = self._story(record)
+        operators.unacknowledge(record, rule, story, to_us(now))
+        return self._told(record, story)
+
+    def shelve(
+        self,
+        node_id: str,
+        rule_id: str,
+        *,
+        by: str,
+        now: datetime,
+        note: str = "",
+        until: datetime | None = None,
+    ) -> list[Transition]:
+        """Have nobody told of one rule at one node until *until*.
+
+        Without an end it is out of service, until `unshelve`.
+
+        Raises:
+            NotFoundError: The node or the rule is not there.
+            InvalidInputError: It ends before it begins, or too late.
+        """
+        record, rule = self._found(node_id, rule_id)
+        story = self._story(record)
+        operators.shelve(record, rule, _mark(by, now, note, until), story)
+        return self._told(record, story)
+
+    def unshelve(self, node_id: str, rule_id: str, *, now: datetime) -> list[Transition]:
+        """Have people told again.
+
+        Raises:
+            NotFoundError: The node or the rule is not there.
+        """
+        record, rule = self._found(node_id, rule_id)
+        story = self._story(record)
+        operators.unshelve(record, rule, story, to_us(now))
+        return self._told(record, story)
+
+    def _story(self, record: Record) -> Story:
+        return Story(record, self.maintenance, self.faults)
+
+    def _told(self, record: Record, story: Story) -> list[Transition]:
+        self._schedule(record)
+        return story.transitions()
+
+    def _plan_for(self, node: Node) -> Plan:
+        return self._plans.get(node.kind, self._no_plan)
+
+    def _found(self, node_id: str, rule_id: str) -> tuple[Record, CompiledRule]:
+        record = self._records.get(node_id)
+        rule = None if record is None else record.plan.by_id.get(rule_id)
+        if record is None or rule is None:
+            what = "rule at this node"
+            raise NotFoundError(what)
+        return record, rule
+
+    def _enrol(self, node: Node, record: Record | None) -> Record:
+        if record is not None and record.node.kind == node.kind:
+            record.node = node
+            return record
+        self.forget(node.node_id)
+        record = self._records[node.node_id] = Record(node, self._plan_for(node))
         return record
 
-    def _take(
-        self, record: Record, plan: Plan, reading: Reading, received_us: int, story: Story
-    ) -> None:
-        """Judge one reading."""
+    def _restore_state(self, record: Record, state: AlertState) -> None:
+        rule = record.plan.by_id.get(state.rule_id)
+        if rule is None:
+            record.orphans += (state,)
+            return
+        shelf = restored_shelf(state)
+        if shelf is not None:
+            record.shelves = {**(record.shelves or {}), rule.id: shelf}
+        cell = restored_cell(state, rule)
+        record.put(rule.id, cell)
+        if cell is not None:
+            rule.open += cell.episode is not None
+            if state.rule_hash != rule.rule.hash:
+                record.changed += (rule,)
+
+    def _take(self, record: Record, reading: Reading, now: datetime, story: Story) -> None:
+        received_at = min(reading.received_at, now)
         at = reading.measured_at
-        at_us = to_us(at)
-        if at_us > received_us + self._skew_us:
-            at, at_us = from_us(received_us), received_us
-        late = record.is_late(at, reading.entry_id)
-        for rule in _awake(record, plan):
-            if rule.by_arrival or not late:
-                until_us = received_us if rule.by_arrival else at_us
-                self._pass_time(record, rule, until_us - 1, story)
-        if not late:
-            record.take(at, at_us, reading)
-        record.hear(received_us)
-        sample = Sample(
-            record.values,
-            config=record.node.config,
-            history=record.history,
-            at_us=record.sample_us or 0,
-            silent_s=0.0,
-            interval_s=record.node.expected_interval_s,
-        )
-        for rule in plan.rules:
-            if rule.by_arrival:
-                self._judge(record, rule, sample, received_us, story)
-            elif not late:
-                self._judge(record, rule, sample, sample.at_us, story)
+        if at > received_at + self._skew:
+            self.counts.ahead += 1
+            at = received_at
+        if not take(record, reading, at, received_at, story):
+            self.counts.late += 1
 
-    def _pass_time(self, record: Record, rule: CompiledRule, until_us: int, story: Story) -> None:
-        """Take, in order, all that comes due for one rule up to and including *until_us*."""
-        while True:
-            cell = record.cells.get(rule.id)
-            timer = None if cell is None else due_of(rule, cell)
-            wake = record.next_wake(rule, cell)
-            due_us = min((due for due in (timer, wake) if due is not None), default=None)
-            if due_us is None or due_us > until_us:
-                return
-            if cell is not None and timer == due_us:
-                story.sample = record.sample(rule, due_us - 1)
-                record.put(rule, expire(rule, cell, due_us, story.tell))
-            else:
-                record.woken[rule.id] = due_us
-                self._judge(record, rule, record.sample(rule, due_us), due_us, story)
-
-    def _judge(
-        self, record: Record, rule: CompiledRule, sample: Sample, at_us: int, story: Story
-    ) -> None:
-        story.sample = sample
-        try:
-            cell = judge(rule, record.cells.get(rule.id), sample, at_us, story.tell)
-        except Exception as error:  # noqa: BLE001 - one bad rule must not disturb another
-            self.faults[rule.id] = repr(error)
-        else:
-            record.put(rule, cell)
-
-    def _schedule(self, record: Record, plan: Plan) -> None:
+    def _schedule(self, record: Record) -> None:
         """See to it that `tick` looks at *record* when something comes due for it."""
-        due_us: int | None = None
-        for rule in _awake(record, plan):
-            cell = record.cells.get(rule.id)
-            for due in (
-                None if cell is None else due_of(rule, cell),
-                record.next_wake(rule, cell),
-            ):
-                if due is not None and (due_us is None or due < due_us):
-                    due_us = due
-        if due_us is not None:
+        due_us = record.next_due_us()
+        if due_us is None:
+            record.quiet_until = ALWAYS
+        else:
+            record.quiet_until = from_us(due_us)
             self._agenda.put(record, max(due_us, record.resume_us))
 
 
@@ -261,16 +392,6 @@ def _ordered(readings: Sequence[Reading]) -> Sequence[Reading]:
     return sorted(readings, key=lambda reading: (reading.measured_at, reading.entry_id))
 
 
-def _awake(record: Record, plan: Plan) -> Iterable[CompiledRule]:
-    """Return the rules for which something may come due by the passing of time."""
-    if not record.cells:
-        return plan.wakers
-    return [rule for rule in plan.rules if rule.wakes or rule.id in record.cells]
-
-
-def _closed(record: Record) -> list[Transition]:
-    if not record.orphans:
-        return []
-    told = close_orphans(record.orphans, record.node.label)
-    record.orphans = ()
-    return told
+def _mark(by: str, now: datetime, note: str, until: datetime | None) -> Mark:
+    until_us = None if until is None else to_us(until)
+    return Mark(by=by, at_us=to_us(now), note=note, until_us=until_us)

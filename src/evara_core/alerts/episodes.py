@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["AlertState", "Phase", "Severity", "Transition", "TransitionKind"]
+__all__ = [
+    "AlertState",
+    "OperatorStatus",
+    "Phase",
+    "Severity",
+    "Transition",
+    "TransitionKind",
+]
 
 
 class Severity(StrEnum):
@@ -19,6 +26,14 @@ class Severity(StrEnum):
     INFO = "info"
     WARNING = "warning"
     CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """A number that is greater the worse it is."""
+        return _RANKS[self]
+
+
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 class Phase(StrEnum):
@@ -37,7 +52,7 @@ class Phase(StrEnum):
 
 
 class TransitionKind(StrEnum):
-    """What happened to an episode."""
+    """What happened."""
 
     FIRED = "fired"
     SEVERITY_CHANGED = "severity_changed"
@@ -49,12 +64,37 @@ class TransitionKind(StrEnum):
     DATA_BACK = "data_back"
     """The episode is known to go on."""
 
+    FLAPPING = "flapping"
+    """It fired so often that the episode stays open until it is calm. Said once."""
+
+    STORM = "storm"
+    """So many episodes of the rule are open that no more are opened. Said once."""
+
+    ACKNOWLEDGED = "acknowledged"
+    UNACKNOWLEDGED = "unacknowledged"
+    """Withdrawn, or it ran out, or the severity rose."""
+
+    SHELVED = "shelved"
+    UNSHELVED = "unshelved"
+    OUT_OF_SERVICE = "out_of_service"
+    IN_SERVICE = "in_service"
+
+
+class OperatorStatus(StrEnum):
+    """Where one (rule, node) stands with people. Orthogonal to its phase (ISA 18.2)."""
+
+    NONE = "none"
+    UNACKNOWLEDGED = "unacknowledged"
+    ACKNOWLEDGED = "acknowledged"
+    SHELVED = "shelved"
+    OUT_OF_SERVICE = "out_of_service"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertState:
     """All that the engine remembers of one (rule, node). Stored with the readings.
 
-    A state that is not there is `normal`.
+    A state that is not there is `normal`, and nobody has shelved it.
     """
 
     rule_id: str
@@ -86,15 +126,58 @@ class AlertState:
     fired_at: datetime | None = None
     """When the open episode began."""
 
+    affirmed_at: datetime | None = None
+    """The newest sample by which the open episode was true."""
+
     unknown_since: datetime | None = None
     step: int = 0
     """How many steps of the rule's escalation have been taken."""
+
+    peak: float | None = None
+    """The worst value of the rule's first metric during the episode."""
+
+    peak_at: datetime | None = None
+    is_flapping: bool = False
+    rises: tuple[float, ...] = ()
+    """When it fired lately, in Unix seconds; for a rule that looks for flapping."""
+
+    acknowledged_at: datetime | None = None
+    """When somebody said to have seen the open episode."""
+
+    acknowledged_by: str = ""
+    acknowledged_note: str = ""
+    acknowledgement_ends_at: datetime | None = None
+    """It runs out then, if the episode is still open. None: it does not."""
+
+    shelved_at: datetime | None = None
+    """When somebody said not to want to hear of this (rule, node)."""
+
+    shelved_by: str = ""
+    shelved_note: str = ""
+    shelving_ends_at: datetime | None = None
+    """None while shelved: out of service, until somebody returns it."""
 
     last_sample_at: datetime | None = None
     """Samples up to here have been judged; older ones change nothing."""
 
     last_received_at: datetime | None = None
     """When the newest sample arrived, by our clock: silence is measured from here."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to remember: such a state need not be stored."""
+        return self.phase is Phase.NORMAL and self.shelved_at is None
+
+    @property
+    def operator_status(self) -> OperatorStatus:
+        """Where it stands with people."""
+        if self.shelved_at is not None:
+            timed = self.shelving_ends_at is not None
+            return OperatorStatus.SHELVED if timed else OperatorStatus.OUT_OF_SERVICE
+        if self.episode_id is None:
+            return OperatorStatus.NONE
+        seen = self.acknowledged_at is not None
+        return OperatorStatus.ACKNOWLEDGED if seen else OperatorStatus.UNACKNOWLEDGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +188,8 @@ class Transition:
     rule_id: str
     node_id: str
     episode_id: str
+    """Empty for what belongs to no episode: a storm, a shelving while all is normal."""
+
     severity: Severity
     at: datetime
     """Sample time, or for what no sample caused the moment at which it came due."""
@@ -114,6 +199,9 @@ class Transition:
 
     historical: bool = False
     """The episode began and ended within one look: it is over before anybody could hear of it."""
+
+    muted: str | None = None
+    """Why nobody is to be told, such as `shelved` or `maintenance`. It is history all the same."""
 
     reason: str
     """A code, such as `condition`, `cleared`, `no_data`, `rule_changed`."""

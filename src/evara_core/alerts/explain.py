@@ -13,7 +13,7 @@ from evara_core.alerts.rendering import render, render_number
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from evara_core.alerts.machine import Episode
+    from evara_core.alerts.cells import Episode
     from evara_core.alerts.plan import CompiledRule
     from evara_core.alerts.sample import Sample
     from evara_core.telemetry.models import Node
@@ -36,6 +36,7 @@ def facts_of(
         qualities[metric] = "missing" if measured is None else str(measured.quality)
     facts: dict[str, object] = {
         "node": node.label,
+        "severity": str(episode.severity),
         "values": values,
         "quality": qualities,
         "when": render(rule.rule.when),
@@ -49,6 +50,11 @@ def facts_of(
         facts["keep_s"] = rule.keep_us / _US
     if rule.by_arrival and sample.silent_s is not None:
         facts["silent_s"] = sample.silent_s
+    if episode.peak is not None and rule.principal is not None:
+        facts["peak"] = {"metric": rule.principal[0], "value": episode.peak}
+    if episode.ack is not None:
+        facts["acknowledged_by"] = episode.ack.by
+        facts["note"] = episode.ack.note
     return facts
 
 
@@ -70,10 +76,23 @@ def sentence_of(
             return f"{node}: {label} is over after {lasted}{shown}."
         case TransitionKind.RESOLVED:
             return f"{node}: {label} was closed after {lasted}, because {_because(reason)}."
-        case TransitionKind.DATA_LOST:
-            return f"{node}: {label} may go on, but nothing is known any more."
         case TransitionKind.DATA_BACK:
             return f"{node}: {label} goes on; data are back{shown}."
+        case _:
+            return f"{node}: {label} {_PHRASES[kind]}."
+
+
+_PHRASES = {
+    TransitionKind.DATA_LOST: "may go on, but nothing is known any more",
+    TransitionKind.FLAPPING: "comes and goes; nothing more is said until it is calm",
+    TransitionKind.STORM: "would fire, but so many of its alerts are open that no more are opened",
+    TransitionKind.ACKNOWLEDGED: "was acknowledged",
+    TransitionKind.UNACKNOWLEDGED: "is not acknowledged any more",
+    TransitionKind.SHELVED: "was shelved",
+    TransitionKind.UNSHELVED: "is not shelved any more",
+    TransitionKind.OUT_OF_SERVICE: "was taken out of service",
+    TransitionKind.IN_SERVICE: "is in service again",
+}
 
 
 def _because(reason: str) -> str:
@@ -82,6 +101,10 @@ def _because(reason: str) -> str:
         "rule_changed": "the rule was changed",
         "rule_deleted": "the rule was deleted",
         "rule_paused": "the rule was paused",
+        "off_hours": "the rule rests at this time",
+        "auto_cleared": "it did not come again",
+        "acknowledged": "it was acknowledged and is clear",
+        "calm": "it is calm again",
     }.get(reason, reason)
 
 

@@ -128,10 +128,18 @@ class History:
         """Add a sample."""
         for metric, column in self.columns.items():
             value = usable(values.get(metric))
-            if value == value:  # noqa: PLR0124 - NaN: nothing usable
+            if math.isfinite(value):
                 column.append(at_us, value)
         if self.samples.maxlen:
             self.samples.append(values)
+
+    def take_over(self, other: History) -> None:
+        """Keep what *other* knows of the same metrics."""
+        for metric, column in self.columns.items():
+            known = other.columns.get(metric)
+            if known is not None:
+                column.times_us, column.values = known.times_us[:], known.values[:]
+        self.samples.extend(other.samples)
 
 
 def over(column: Column, function: Fn, span: Span, percent: float | None, at_us: int) -> float:

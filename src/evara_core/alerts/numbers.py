@@ -1,4 +1,4 @@
-"""Which values count: a finite number that is neither bad nor missing."""
+"""Which values count: a number that is neither bad nor missing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ _UNUSABLE = frozenset({Quality.BAD, Quality.MISSING})
 
 
 def number_of(value: object) -> float:
-    """Return *value* as a finite float, or NaN: also for text, booleans and None."""
+    """Return *value* as a float, or NaN: also for text, booleans and None."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
-            number = float(value)
+            return float(value)
         except OverflowError:
             return math.nan
-        return number if math.isfinite(number) else math.nan
     return math.nan
 
 

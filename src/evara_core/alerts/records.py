@@ -1,30 +1,33 @@
-"""What the engine remembers of a node, and how that is written down and read back."""
+"""What the engine remembers of a node."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from evara_core.alerts.episodes import AlertState, Phase
 from evara_core.alerts.history import History
-from evara_core.alerts.machine import Cell, Episode
-from evara_core.alerts.moments import from_us, to_us
+from evara_core.alerts.machine import due_of
+from evara_core.alerts.moments import to_us
 from evara_core.alerts.sample import NOTHING, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
+    from evara_core.alerts.cells import Cell, Mark
+    from evara_core.alerts.episodes import AlertState
     from evara_core.alerts.plan import CompiledRule, Plan
     from evara_core.telemetry.models import Measured, Node, Reading
 
-__all__ = ["Record", "episode_id", "export_cell", "restore_cell"]
+__all__ = ["ALWAYS", "NEVER", "Record"]
+
+ALWAYS = datetime.max.replace(tzinfo=UTC)
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 _US = 1_000_000
 _INTERVALS = 3
 """A sample speaks for so many expected intervals: one late report is nothing unusual."""
+
+_NO_CELLS: dict[str, Cell] = {}
 
 
 class Record:
@@ -32,48 +35,74 @@ class Record:
 
     __slots__ = (
         "asleep",
+        "bump_us",
         "cells",
+        "changed",
         "entry_id",
-        "fresh_us",
+        "evidence",
         "history",
         "node",
         "orphans",
-        "received_us",
+        "plan",
+        "quiet_until",
+        "received_at",
         "resume_us",
         "sample_at",
-        "sample_us",
         "scheduled_us",
+        "shelves",
         "values",
         "woken",
     )
 
-    def __init__(self, node: Node, plan: Plan | None) -> None:
+    def __init__(self, node: Node, plan: Plan) -> None:
         self.node = node
-        self.fresh_us = int(node.expected_interval_s * _INTERVALS * _US)
+        self.plan = plan
         self.sample_at: datetime | None = None
-        self.sample_us: int | None = None
+        self.bump_us = 0
+        """What the newest sample came after others of the same moment."""
+
         self.entry_id = -1
-        self.received_us: int | None = None
+        self.received_at: datetime | None = None
         self.values: Mapping[str, Measured] = NOTHING
-        self.history = History(plan.needs) if plan is not None and plan.needs else None
+        self.evidence: Mapping[str, float] | None = None
+        self.history = History(plan.needs) if plan.needs else None
         self.cells: dict[str, Cell] = {}
-        self.woken: dict[str, int] = {}
+        self.shelves: dict[str, Mark] | None = None
+        """By rule: who does not want to hear of it."""
+
+        self.woken: dict[str, int] | None = None
         """By rule: up to when the passing of time since the last sample was judged."""
 
         self.orphans: tuple[AlertState, ...] = ()
         """Restored states whose rule is gone; resolved at the next occasion."""
 
+        self.changed: tuple[CompiledRule, ...] = ()
+        """Rules that mean something else than when their states were stored."""
+
         self.scheduled_us: int | None = None
+        self.quiet_until = NEVER
+        """Before this, nothing comes due for a node without cells by the passing of time."""
+
         self.resume_us = 0
         """Nothing is judged by absence before this."""
 
         self.asleep = False
         """Just restored: `resume_us` follows from the first tick."""
 
-    def move_to(self, node: Node) -> None:
-        """Take the newest configuration of the node."""
-        self.node = node
-        self.fresh_us = int(node.expected_interval_s * _INTERVALS * _US)
+    @property
+    def sample_us(self) -> int | None:
+        """When the newest sample was measured."""
+        return None if self.sample_at is None else to_us(self.sample_at) + self.bump_us
+
+    @property
+    def received_us(self) -> int | None:
+        """When something last arrived."""
+        return None if self.received_at is None else to_us(self.received_at)
+
+    @property
+    def interval_us(self) -> int:
+        """How often the node is expected to report."""
+        return round(self.node.expected_interval_s * _US)
 
     def is_late(self, at: datetime, entry_id: int) -> bool:
         """Whether a sample is not newer than the newest that was judged."""
@@ -81,124 +110,95 @@ class Record:
             return False
         return at < self.sample_at or entry_id <= self.entry_id
 
-    def take(self, at: datetime, at_us: int, reading: Reading) -> None:
+    def take(self, at: datetime, reading: Reading) -> None:
         """Make *reading* the newest sample."""
-        if at == self.sample_at and self.sample_us is not None:
-            # Two entries of one second: the later one comes a moment after.
-            at_us = self.sample_us + 1
-        self.sample_at, self.sample_us, self.entry_id = at, at_us, reading.entry_id
-        self.values = reading.values
+        # Two entries of one second: the later one comes a moment after.
+        self.bump_us = self.bump_us + 1 if at == self.sample_at else 0
+        self.sample_at, self.entry_id, self.values = at, reading.entry_id, reading.values
         if self.history is not None:
-            self.history.append(at_us, reading.values)
+            self.history.append(to_us(at) + self.bump_us, reading.values)
 
-    def hear(self, received_us: int) -> None:
+    def hear(self, received_at: datetime) -> None:
         """Note that something arrived."""
-        if self.received_us is None or received_us > self.received_us:
-            self.received_us = received_us
+        if self.received_at is None or received_at > self.received_at:
+            self.received_at = received_at
         self.asleep, self.resume_us = False, 0
 
-    def put(self, rule: CompiledRule, cell: Cell | None) -> None:
-        """Set where *rule* stands."""
+    def put(self, rule_id: str, cell: Cell | None) -> None:
+        """Set where a rule stands."""
         if cell is not None:
-            self.cells[rule.id] = cell
+            self.cells[rule_id] = cell
         elif self.cells:
-            self.cells.pop(rule.id, None)
+            self.cells.pop(rule_id, None)
 
-    def fresh_until(self, rule: CompiledRule) -> int | None:
+    def fresh_until_us(self, rule: CompiledRule) -> int | None:
         """Return when the newest sample stops to speak, or None if there is none."""
-        base = self.received_us if rule.by_arrival else self.sample_us
-        if base is None:
+        base_us = self.received_us if rule.by_arrival else self.sample_us
+        if base_us is None:
             return None
-        return base + (self.fresh_us if rule.fresh_us is None else rule.fresh_us)
+        return base_us + (rule.fresh_us or self.interval_us * _INTERVALS)
 
-    def next_wake(self, rule: CompiledRule, cell: Cell | None) -> int | None:
+    def next_wake_us(self, rule: CompiledRule, cell: Cell | None) -> int | None:
         """Return when *rule* must be judged again though nothing came, or None."""
         if cell is None and not rule.wakes:
             return None
-        woken = self.woken.get(rule.id, -1)
+        woken_us = -1 if self.woken is None else self.woken.get(rule.id, -1)
         wakes = []
-        if (stale := self.fresh_until(rule)) is not None:
-            wakes.append(stale)
-        if self.received_us is not None:
-            wakes += [self.received_us + silence for silence in rule.silences_us]
-            interval_us = round(self.node.expected_interval_s * _US)
-            wakes += [self.received_us + count * interval_us for count in rule.silences]
-        return min((wake for wake in wakes if wake > woken), default=None)
+        if (stale_us := self.fresh_until_us(rule)) is not None:
+            wakes.append(stale_us)
+        if rule.by_arrival and (heard_us := self.received_us) is not None:
+            wakes += [heard_us + silence_us for silence_us in rule.silences_us]
+            wakes += [heard_us + count * self.interval_us for count in rule.silences]
+        if rule.is_scheduled and wakes:
+            base_us = (self.received_us if rule.by_arrival else self.sample_us) or 0
+            edge_us = rule.next_edge_us(max(woken_us, base_us))
+            if edge_us is not None:
+                wakes.append(edge_us)
+        return min((wake_us for wake_us in wakes if wake_us > woken_us), default=None)
+
+    def wake(self, rule: CompiledRule, at_us: int) -> None:
+        """Note that the time up to *at_us* was judged."""
+        if self.woken is None:
+            self.woken = {}
+        self.woken[rule.id] = at_us
+
+    def next_due_us(self) -> int | None:
+        """Return when something comes due for this node without a reading, or None."""
+        dues = []
+        for rule in self.rules_awake():
+            cell = self.cells.get(rule.id)
+            dues.append(self.next_wake_us(rule, cell))
+            if cell is not None:
+                dues.append(due_of(rule, cell))
+                if cell.episode is not None and cell.episode.ack is not None:
+                    dues.append(cell.episode.ack.until_us)
+        dues += [mark.until_us for mark in (self.shelves or {}).values()]
+        return min((due_us for due_us in dues if due_us is not None), default=None)
+
+    def rules_awake(self) -> tuple[CompiledRule, ...] | list[CompiledRule]:
+        """Return the rules for which something may come due by the passing of time."""
+        if not self.cells:
+            return self.plan.wakers
+        return [rule for rule in self.plan.rules if rule.wakes or rule.id in self.cells]
 
     def sample(self, rule: CompiledRule, at_us: int) -> Sample:
-        """Return what the node says at a moment after its newest sample."""
-        fresh_until = self.fresh_until(rule)
-        stale = fresh_until is None or at_us >= fresh_until
-        silent_us = None if self.received_us is None else at_us - self.received_us
+        """Return what the node says at a moment that is not before its newest sample."""
+        fresh_until_us = self.fresh_until_us(rule)
+        is_stale = fresh_until_us is None or at_us >= fresh_until_us
+        heard_us = self.received_us
+        silent_s = None if heard_us is None else max(0, at_us - heard_us) / _US
+        return self.as_sample(NOTHING if is_stale else self.values, at_us, silent_s)
+
+    def as_sample(
+        self, values: Mapping[str, Measured], at_us: int, silent_s: float | None
+    ) -> Sample:
+        """Return *values* with all else that a condition may ask for."""
         return Sample(
-            NOTHING if stale else self.values,
+            values,
             config=self.node.config,
+            evidence=self.evidence or {},
             history=self.history,
             at_us=at_us,
-            silent_s=None if silent_us is None else silent_us / _US,
+            silent_s=silent_s,
             interval_s=self.node.expected_interval_s,
         )
-
-
-def episode_id(rule: CompiledRule, node_id: str, episode: Episode) -> str:
-    """Return the id of an episode: the same when the same samples are judged again.
-
-    A UUID of version 8 (RFC 9562, section 5.8): milliseconds of the moment at which it
-    fired, so that ids sort by time, then a digest of what it is.
-    """
-    what = f"{node_id}\0{rule.id}\0{rule.rule.hash}\0{episode.true_since_us}\0{episode.fired_us}"
-    chance = int.from_bytes(hashlib.sha256(what.encode()).digest()[:10], "big")
-    time_ms = (episode.fired_us // 1000) & ((1 << 48) - 1)
-    value = (time_ms << 80) | chance
-    value = value & ~(0xF << 76) | (8 << 76)
-    value = value & ~(0b11 << 62) | (0b10 << 62)
-    return str(UUID(int=value))
-
-
-def export_cell(record: Record, rule: CompiledRule, cell: Cell) -> AlertState:
-    """Return *cell* as it is stored."""
-    state = AlertState(
-        rule_id=rule.id,
-        node_id=record.node.node_id,
-        rule_hash=rule.rule.hash,
-        phase=cell.phase,
-        since=from_us(cell.since_us),
-        held_s=cell.held_us / _US,
-        judged_at=from_us(cell.judged_us),
-        answer=cell.answer,
-        unknown_since=None if cell.unknown_us is None else from_us(cell.unknown_us),
-        last_sample_at=record.sample_at,
-        last_received_at=None if record.received_us is None else from_us(record.received_us),
-    )
-    if cell.episode is None:
-        return state
-    return replace(
-        state,
-        episode_id=cell.episode.id,
-        severity=cell.episode.severity,
-        true_since=from_us(cell.episode.true_since_us),
-        fired_at=from_us(cell.episode.fired_us),
-        step=cell.episode.step,
-    )
-
-
-def restore_cell(state: AlertState, rule: CompiledRule) -> Cell | None:
-    """Return *state* as the engine works with it; None when it is normal."""
-    if state.phase is Phase.NORMAL or state.since is None:
-        return None
-    cell = Cell(Phase(state.phase), to_us(state.since))
-    cell.judged_us = cell.since_us if state.judged_at is None else to_us(state.judged_at)
-    cell.held_us = round(state.held_s * _US)
-    cell.answer = state.answer
-    cell.unknown_us = None if state.unknown_since is None else to_us(state.unknown_since)
-    if state.episode_id is not None:
-        fired_us = cell.since_us if state.fired_at is None else to_us(state.fired_at)
-        true_since_us = fired_us if state.true_since is None else to_us(state.true_since)
-        episode = Episode(
-            severity=state.severity or rule.severity,
-            true_since_us=true_since_us,
-            fired_us=fired_us,
-        )
-        episode.id, episode.step = state.episode_id, state.step
-        cell.episode = episode
-    return cell

@@ -19,19 +19,26 @@ from evara_core.serialization import dump_json_sorted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["AlertRule", "OnUnknown", "SeverityName", "Step"]
+    from evara_core.alerts.schedule import Schedule
+
+__all__ = ["AlertRule", "Flap", "Level", "OnUnknown", "OnUnknownName", "SeverityName", "Step"]
 
 SeverityName: TypeAlias = Severity | Literal["info", "warning", "critical"]
 OnUnknownName: TypeAlias = "OnUnknown | Literal['hold', 'resolve', 'alert', 'no_data']"
 
 MAX_SPAN = timedelta(days=31)
-"""The longest hold, keep or step: beyond it, a rule is a report."""
+"""The longest hold, keep, step or window: beyond a month, a rule is a report."""
 
-MAX_STEPS = 8
-"""Steps of an escalation. There are three severities."""
+MAX_PARTS = 8
+"""Steps of an escalation, and levels. There are three severities."""
+
+MAX_RISES = 50
+"""The most that a flap detector counts: eight bytes each are stored with the state."""
+
+MAX_WORDS = 1_000
+"""Characters of a label or a message. A text message has 160."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
-_RANK = {severity: rank for rank, severity in enumerate(Severity)}
 _ZERO = timedelta()
 
 
@@ -53,12 +60,33 @@ class OnUnknown(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """How an episode becomes worse with time."""
+    """How an episode becomes worse with time, while nobody has acknowledged it."""
 
     after: timedelta
     """Since it fired."""
 
     severity: SeverityName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What makes an episode worse than the rule's own severity."""
+
+    severity: SeverityName
+    when: Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flap:
+    """When an alert comes and goes too often to be told each time.
+
+    It flaps once it has fired `high` times within `window`; then its episode stays open
+    until it fired at most `low` times within the last `window`.
+    """
+
+    window: timedelta = timedelta(hours=1)
+    high: int = 4
+    low: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,23 +121,44 @@ class AlertRule:
     """For how long a sample speaks for the time after it. None: three times the interval
     in which the node is expected to report."""
 
+    levels: Sequence[Level] = ()
+    """By how bad it is: the severity is that of the worst level that is true. It rises at
+    once, and falls after `keep`."""
+
+    severity_falls: bool = True
+    """False: within an episode the severity of `levels` only rises."""
+
     escalate: Sequence[Step] = ()
-    """By time since it fired; a severity only ever rises."""
+    """By time since it fired; this severity only ever rises."""
+
+    latching: bool = False
+    """It does not resolve before somebody has acknowledged it."""
+
+    auto_clear: timedelta | None = None
+    """It resolves so long after the last sample by which it was true, whatever is unknown."""
+
+    flap: Flap | None = None
+    active: Schedule | None = None
+    """When the rule is at work; None: always. Outside, nothing is pending and nothing fires."""
+
+    max_open: int = 10_000
+    """Episodes of this rule that may be open at once; more are not opened, and that is said.
+    Ten thousand messages are read by nobody."""
 
     label: str = ""
     """What people call it. Empty: the id."""
 
     message: str = ""
-    """What to tell people: words with `{names}` of metrics and of `node`, `severity`, `since`."""
+    """What to tell people, with the names of metrics and facts in braces: `{level_cm:1}`."""
 
     enabled: bool = True
     hash: str = field(init=False, compare=False)
-    """Of what the rule means. Wording, severity and escalation are not part of it."""
+    """Of what the rule means. Wording, severities and escalation are not part of it."""
 
     def __post_init__(self) -> None:
         try:
             self._normalise()
-            problem = self._problem()
+            problem = _problem_of(self)
         except (AttributeError, TypeError, ValueError) as error:
             raise InvalidRuleError(str(self.id), str(error)) from error
         if problem:
@@ -117,49 +166,15 @@ class AlertRule:
         object.__setattr__(self, "hash", self._hash())
 
     def _normalise(self) -> None:
-        set_field = object.__setattr__
-        set_field(self, "severity", Severity(self.severity))
-        set_field(self, "on_unknown", OnUnknown(self.on_unknown))
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        put("severity", Severity(self.severity))
+        put("on_unknown", OnUnknown(self.on_unknown))
         steps = tuple(Step(after=s.after, severity=Severity(s.severity)) for s in self.escalate)
-        set_field(self, "escalate", steps)
-
-    def _problem(self) -> str | None:
-        if _ID.fullmatch(self.id) is None:
-            return "an id is up to 128 letters, digits and . _ : -"
-        if not self.kind:
-            return "it names no kind of node"
-        return self._problem_of_conditions() or self._problem_of_times() or self._problem_of_steps()
-
-    def _problem_of_conditions(self) -> str | None:
-        for name, tree in (("when", self.when), ("clear_when", self.clear_when)):
-            if tree is None:
-                continue
-            if not isinstance(tree, Condition):
-                return f"{name} is no condition: make one of text with `expr`"
-            if problem := problem_of(tree):
-                return f"{name}: {problem}"
-        return None
-
-    def _problem_of_times(self) -> str | None:
-        for name, span in (("hold", self.hold), ("keep", self.keep)):
-            if not _ZERO <= span <= MAX_SPAN:
-                return f"{name} is between 0 and {MAX_SPAN.days} days"
-        for name, limit in (("unknown_limit", self.unknown_limit), ("fresh_for", self.fresh_for)):
-            if limit is not None and not _ZERO < limit <= MAX_SPAN:
-                return f"{name} is more than 0 and at most {MAX_SPAN.days} days"
-        return None
-
-    def _problem_of_steps(self) -> str | None:
-        if len(self.escalate) > MAX_STEPS:
-            return f"more than {MAX_STEPS} steps"
-        after, severity = _ZERO, Severity(self.severity)
-        for step in self.escalate:
-            if not after < step.after <= MAX_SPAN:
-                return f"steps come in order of time, the last within {MAX_SPAN.days} days"
-            if _RANK[Severity(step.severity)] <= _RANK[severity]:
-                return "each step is more severe than the one before"
-            after, severity = step.after, Severity(step.severity)
-        return None
+        put("escalate", steps)
+        levels = tuple(Level(severity=Severity(n.severity), when=n.when) for n in self.levels)
+        put("levels", levels)
 
     def _hash(self) -> str:
         meaning = {
@@ -171,5 +186,78 @@ class AlertRule:
             "on_unknown": self.on_unknown,
             "unknown_limit_s": self.unknown_limit.total_seconds(),
             "fresh_for_s": self.fresh_for and self.fresh_for.total_seconds(),
+            "latching": self.latching,
+            "auto_clear_s": self.auto_clear and self.auto_clear.total_seconds(),
+            "flap": self.flap and [self.flap.window.total_seconds(), self.flap.high, self.flap.low],
+            "active": self.active,
         }
         return hashlib.sha256(dump_json_sorted(meaning)).hexdigest()[:16]
+
+
+def _problem_of(rule: AlertRule) -> str | None:
+    if _ID.fullmatch(rule.id) is None:
+        return "an id is up to 128 letters, digits and . _ : -"
+    if not rule.kind:
+        return "it names no kind of node"
+    if max(len(rule.label), len(rule.message)) > MAX_WORDS:
+        return f"label and message have at most {MAX_WORDS} characters"
+    return (
+        _problem_of_conditions(rule)
+        or _problem_of_times(rule)
+        or _problem_of_severities(rule)
+        or _problem_of_counts(rule)
+    )
+
+
+def _problem_of_conditions(rule: AlertRule) -> str | None:
+    trees: list[tuple[str, Condition]] = [("when", rule.when)]
+    if rule.clear_when is not None:
+        trees.append(("clear_when", rule.clear_when))
+    trees += [(f"level {level.severity}", level.when) for level in rule.levels]
+    for name, tree in trees:
+        if not isinstance(tree, Condition):
+            return f"{name} is no condition: make one of text with `expr`"
+        if problem := problem_of(tree):
+            return f"{name}: {problem}"
+    return None
+
+
+def _problem_of_times(rule: AlertRule) -> str | None:
+    for name, span in (("hold", rule.hold), ("keep", rule.keep)):
+        if not _ZERO <= span <= MAX_SPAN:
+            return f"{name} is between 0 and {MAX_SPAN.days} days"
+    limits = {
+        "unknown_limit": rule.unknown_limit,
+        "fresh_for": rule.fresh_for,
+        "auto_clear": rule.auto_clear,
+        "flap.window": None if rule.flap is None else rule.flap.window,
+    }
+    for name, limit in limits.items():
+        if limit is not None and not _ZERO < limit <= MAX_SPAN:
+            return f"{name} is more than 0 and at most {MAX_SPAN.days} days"
+    return None
+
+
+def _problem_of_severities(rule: AlertRule) -> str | None:
+    if max(len(rule.escalate), len(rule.levels)) > MAX_PARTS:
+        return f"more than {MAX_PARTS} steps or levels"
+    base = Severity(rule.severity).rank
+    after, rank = _ZERO, base
+    for step in rule.escalate:
+        if not after < step.after <= MAX_SPAN:
+            return f"steps come in order of time, the last within {MAX_SPAN.days} days"
+        if Severity(step.severity).rank <= rank:
+            return "each step is more severe than the one before"
+        after, rank = step.after, Severity(step.severity).rank
+    ranks = [Severity(level.severity).rank for level in rule.levels]
+    if any(rank <= base for rank in ranks) or len(set(ranks)) < len(ranks):
+        return "levels are more severe than the rule, and each severity comes once"
+    return None
+
+
+def _problem_of_counts(rule: AlertRule) -> str | None:
+    if rule.max_open < 1:
+        return "max_open is at least 1"
+    if rule.flap is not None and not 0 <= rule.flap.low < rule.flap.high <= MAX_RISES:
+        return f"a flap detector needs 0 <= low < high <= {MAX_RISES}"
+    return None

@@ -5,31 +5,50 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evara_core.alerts.episodes import AlertState, Severity, Transition, TransitionKind
+from evara_core.alerts.cells import Episode
+from evara_core.alerts.episodes import Severity, Transition, TransitionKind
 from evara_core.alerts.explain import facts_of, sentence_of
 from evara_core.alerts.moments import from_us
-from evara_core.alerts.records import episode_id
+from evara_core.alerts.sample import NOTHING
+from evara_core.alerts.stored import episode_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evara_core.alerts.machine import Episode
+    from evara_core.alerts.maintenance import Maintenance
     from evara_core.alerts.plan import CompiledRule
     from evara_core.alerts.records import Record
     from evara_core.alerts.sample import Sample
 
-__all__ = ["Story", "close_orphans"]
+__all__ = ["Story", "closed_orphans"]
+
+_BY_PEOPLE = frozenset(
+    {
+        TransitionKind.ACKNOWLEDGED,
+        TransitionKind.UNACKNOWLEDGED,
+        TransitionKind.SHELVED,
+        TransitionKind.UNSHELVED,
+        TransitionKind.OUT_OF_SERVICE,
+        TransitionKind.IN_SERVICE,
+    }
+)
 
 
 class Story:
     """Collects the transitions of one look at one node."""
 
-    __slots__ = ("_record", "_told", "sample")
+    __slots__ = ("_maintenance", "_record", "_told", "faults", "sample")
 
-    def __init__(self, record: Record, sample: Sample) -> None:
+    def __init__(
+        self, record: Record, maintenance: Sequence[Maintenance], faults: dict[str, str]
+    ) -> None:
         self._record = record
+        self._maintenance = maintenance
+        self.faults = faults
+        """By rule: why it could not be evaluated."""
+
         self._told: list[Transition] = []
-        self.sample = sample
+        self.sample: Sample = record.as_sample(NOTHING, 0, None)
         """The sample that is being judged."""
 
     def tell(
@@ -40,7 +59,6 @@ class Story:
         if kind is TransitionKind.FIRED:
             episode.id = episode_id(rule, node.node_id, episode)
         facts = facts_of(rule, node, self.sample, episode, at_us)
-        facts["severity"] = str(episode.severity)
         self._told.append(
             Transition(
                 kind=kind,
@@ -49,12 +67,35 @@ class Story:
                 episode_id=episode.id,
                 severity=episode.severity,
                 at=from_us(at_us),
-                fired_at=from_us(episode.fired_us),
+                fired_at=from_us(episode.fired_us) if episode.id else None,
+                muted=None if kind in _BY_PEOPLE else self._muted(rule, at_us),
                 reason=reason,
                 facts=facts,
                 sentence=sentence_of(kind, reason, rule, facts),
             )
         )
+
+    def tell_of_rule(
+        self, kind: TransitionKind, reason: str, rule: CompiledRule, at_us: int
+    ) -> None:
+        """Note something that belongs to no episode, or to the one that is open."""
+        cell = self._record.cells.get(rule.id)
+        none = Episode(severity=rule.severity, true_since_us=at_us, fired_us=at_us)
+        self.tell(kind, reason, rule, (cell and cell.episode) or none, at_us)
+
+    def _muted(self, rule: CompiledRule, at_us: int) -> str | None:
+        shelves = self._record.shelves
+        if shelves is not None and rule.id in shelves:
+            timed = shelves[rule.id].until_us is not None
+            return "shelved" if timed else "out_of_service"
+        node = self._record.node
+        if node.in_maintenance:
+            return "maintenance"
+        if self._maintenance:
+            at = from_us(at_us)
+            if any(window.covers(node, at) for window in self._maintenance):
+                return "maintenance"
+        return None
 
     def transitions(self) -> list[Transition]:
         """Return what was told, in order of time, short-lived episodes marked."""
@@ -69,8 +110,10 @@ class Story:
         return [replace(t, historical=True) if t.episode_id in over else t for t in told]
 
 
-def close_orphans(states: Sequence[AlertState], label: str) -> list[Transition]:
-    """Return the end of episodes whose rule is gone."""
+def closed_orphans(record: Record) -> list[Transition]:
+    """Return the end of episodes whose rule is gone, and forget them."""
+    states, record.orphans = record.orphans, ()
+    label = record.node.label
     return [
         Transition(
             kind=TransitionKind.RESOLVED,

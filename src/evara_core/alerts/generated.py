@@ -1,0 +1,310 @@
+"""A condition tree as generated Python: the back end that the engine uses.
+
+Unknown is NaN, so a comparison with it is false, and each condition is written twice: as
+an expression that is true when it is *known to be true*, and one that is true when it is
+*known to be false*. `a && b` is known to be true when both are, and known to be false
+when either is: the three-valued logic needs no test for missing values at all.
+
+The text is made of the tree's own nodes: names that passed `soundness`, floats by `repr`,
+and nothing that anybody wrote. `evara_core.alerts.closures` does the same without
+generating code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+from evara_core.alerts import closures
+from evara_core.alerts.conditions import (
+    All,
+    Any,
+    Arithmetic,
+    AtLeast,
+    Between,
+    Changed,
+    Choose,
+    Compare,
+    Condition,
+    Config,
+    Constant,
+    Evidence,
+    Function,
+    Has,
+    In,
+    Metric,
+    Negate,
+    Not,
+    Number,
+    QualityIn,
+    Rate,
+    SilentFor,
+    SilentIntervals,
+    Term,
+    Window,
+)
+from evara_core.alerts.numbers import number_of, usable
+from evara_core.telemetry.models import Quality
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evara_core.alerts.closures import Ask, Screen
+
+__all__ = ["compile_condition", "compile_screen", "source_of"]
+
+_OPPOSITES = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_NEVER = "False"
+_ALWAYS = "True"
+
+
+def compile_condition(condition: Condition) -> Ask:
+    """Return *condition* as a function of a sample."""
+    writer = _Writer()
+    return cast("Ask", writer.function(_body_of(writer, condition), "ask", "sample"))
+
+
+def source_of(condition: Condition) -> str:
+    """Return the text that `compile_condition` compiles, for who wants to see it."""
+    writer = _Writer()
+    return "\n".join(_body_of(writer, condition))
+
+
+def compile_screen(conditions: Sequence[tuple[Condition, bool]]) -> Screen:
+    """Return all *conditions* fused into one function for a sample that has just arrived.
+
+    Bit n of its answer says that condition n asks for a closer look: because it is true,
+    or, where its flag is set, because it is not known to be false. What the conditions
+    share is looked up and worked out once. The sample itself may be None unless a
+    condition looks at windows or evidence.
+    """
+    writer = _Writer(silent=False)
+    tests = []
+    for number, (condition, when_unknown) in enumerate(conditions):
+        test = f"not {writer.false(condition)}" if when_unknown else writer.true(condition)
+        if test not in {_NEVER, f"not {_ALWAYS}"}:
+            tests.append(f"if {test}: hits |= {1 << number}")
+    body = [*writer.lines, "hits = 0", *tests, "return hits"]
+    return cast("Screen", writer.function(body, "screen", "values, config, sample"))
+
+
+def _body_of(writer: _Writer, condition: Condition) -> list[str]:
+    writer.lines.append("values = sample.values")
+    match condition:
+        case All(parts):
+            for part in parts[:-1]:
+                writer.leave_if(writer.false(part), _NEVER)
+        case Any(parts):
+            for part in parts[:-1]:
+                writer.leave_if(writer.true(part), _ALWAYS)
+        case _:
+            pass
+    is_true, is_false = writer.true(condition), writer.false(condition)
+    return [*writer.lines, f"return True if {is_true} else False if {is_false} else None"]
+
+
+class _Writer:
+    """Writes the lines that work out terms, and the two expressions of a condition."""
+
+    def __init__(self, *, silent: bool = True) -> None:
+        self.lines: list[str] = []
+        self._terms: dict[object, str] = {}
+        self._silent = silent
+        self._names: dict[str, object] = {
+            "GOOD": Quality.GOOD,
+            "MISSING": Quality.MISSING,
+            "nan": math.nan,
+            "number_of": number_of,
+            "usable": usable,
+        }
+
+    def function(self, body: Sequence[str], name: str, parameters: str) -> Callable[..., object]:
+        source = "\n    ".join([f"def {name}({parameters}):", *body])
+        names = dict(self._names)
+        exec(compile(source, f"<{name}>", "exec"), names)  # noqa: S102 - see the module's text
+        made = names[name]
+        assert callable(made)
+        return made
+
+    def leave_if(self, test: str, answer: str) -> None:
+        """End with *answer* where one part decides, before the others are looked up."""
+        if test != _NEVER:
+            self.lines.append(f"if {test}: return {answer}")
+
+    def true(self, condition: Condition) -> str:
+        """Return an expression for: known to be true."""
+        match condition:
+            case All(parts):
+                return _joined("and", [self.true(part) for part in parts], _NEVER, _ALWAYS)
+            case Any(parts):
+                return _joined("or", [self.true(part) for part in parts], _ALWAYS, _NEVER)
+            case Not(part):
+                return self.false(part)
+            case _:
+                return self._pair(condition)[0]
+
+    def false(self, condition: Condition) -> str:
+        """Return an expression for: known to be false."""
+        match condition:
+            case All(parts):
+                return _joined("or", [self.false(part) for part in parts], _ALWAYS, _NEVER)
+            case Any(parts):
+                return _joined("and", [self.false(part) for part in parts], _NEVER, _ALWAYS)
+            case Not(part):
+                return self.true(part)
+            case _:
+                return self._pair(condition)[1]
+
+    def _pair(self, condition: Condition) -> tuple[str, str]:
+        match condition:
+            case Constant(value):
+                return (_ALWAYS, _NEVER) if value else (_NEVER, _ALWAYS)
+            case Compare(left, op, right):
+                return self._compared(self._term(left), op, self._term(right))
+            case Between(term, low, high):
+                x, a, b = self._term(term), self._term(low), self._term(high)
+                return f"({a} <= {x} <= {b})", f"({x} < {a} or {x} > {b})"
+            case In(term, values):
+                x, known = self._term(term), self._constant(frozenset(values))
+                return f"({x} in {known})", f"({x} == {x} and {x} not in {known})"
+            case Has(name):
+                x = self._term(name)
+                return f"({x} == {x})", f"({x} != {x})"
+            case QualityIn(metric, qualities):
+                q, known = self._quality(metric), self._constant(frozenset(qualities))
+                return f"({q} in {known})", f"({q} not in {known})"
+            case _:
+                return self._in_time(condition)
+
+    def _compared(self, a: str, op: str, b: str) -> tuple[str, str]:
+        differ, equal = f"({a} < {b} or {a} > {b})", f"({a} == {b})"
+        match op:
+            case "==":
+                return equal, differ
+            case "!=":
+                return differ, equal
+            case _:
+                return f"({a} {op} {b})", f"({a} {_OPPOSITES[op]} {b})"
+
+    def _in_time(self, condition: Condition) -> tuple[str, str]:
+        match condition:
+            case SilentFor() | SilentIntervals() if not self._silent:
+                return _NEVER, _ALWAYS
+            case SilentFor(seconds):
+                return f"({self._silence()} >= {seconds})", f"({self._silence()} < {seconds})"
+            case SilentIntervals(count):
+                limit = f"{count} * sample.interval_s"
+                return f"({self._silence()} >= {limit})", f"({self._silence()} < {limit})"
+            case Changed() | AtLeast():
+                ask = self._constant(closures.compile_condition(condition))
+                answer = self._kept(condition, f"{ask}(sample)")
+                return f"({answer} is True)", f"({answer} is False)"
+            case _:
+                raise TypeError(type(condition).__name__)
+
+    def _silence(self) -> str:
+        return self._kept("silence", "nan if sample.silent_s is None else sample.silent_s")
+
+    def _term(self, term: Term) -> str:
+        """Return a name or a literal for *term*, after lines that work it out once."""
+        if isinstance(term, Number):
+            return repr(float(term.value)) if term.value >= 0 else f"({float(term.value)!r})"
+        if term not in self._terms:
+            self._terms[term] = self._written(term)
+        return self._terms[term]
+
+    def _written(self, term: Term) -> str:
+        match term:
+            case Metric(name):
+                return self._metric(name)
+            case Config(name):
+                source = f"sample.config[{name!r}]" if self._silent else f"config[{name!r}]"
+                return self._number(term, source)
+            case Evidence(name):
+                return self._number(term, f"sample.evidence[{name!r}]")
+            case Arithmetic(op, left, right):
+                a, b = self._term(left), self._term(right)
+                return self._finite(
+                    term, f"{a} / {b} if {b} else nan" if op == "/" else f"{a} {op} {b}"
+                )
+            case Negate(part):
+                return self._kept(term, f"-{self._term(part)}")
+            case Function(name, parts):
+                return self._function(term, name, [self._term(part) for part in parts])
+            case Choose(condition, then, otherwise):
+                a, b = self._term(then), self._term(otherwise)
+                is_true, is_false = self.true(condition), self.false(condition)
+                return self._kept(term, f"{a} if {is_true} else {b} if {is_false} else nan")
+            case Window() | Rate():
+                figure = self._constant(closures.compile_term(term))
+                return self._kept(term, f"{figure}(sample)")
+            case _:
+                raise TypeError(type(term).__name__)
+
+    def _metric(self, name: str) -> str:
+        m, v = self._fresh("m"), self._fresh("v")
+        self.lines += [
+            "try:",
+            f"    {m} = values[{name!r}]",
+            f"    {v} = {m}.value",
+            f"    if {m}.quality is not GOOD or type({v}) is not float:",
+            f"        {v} = usable({m})",
+            "except KeyError:",
+            f"    {m} = None",
+            f"    {v} = nan",
+        ]
+        self._terms["measured", name] = m
+        return v
+
+    def _quality(self, metric: str) -> str:
+        self._term(Metric(metric))
+        m = self._terms["measured", metric]
+        return self._kept(("quality", metric), f"MISSING if {m} is None else {m}.quality")
+
+    def _number(self, term: Term, source: str) -> str:
+        c = self._fresh("c")
+        self.lines += [
+            "try:",
+            f"    {c} = {source}",
+            f"    if type({c}) is not float:",
+            f"        {c} = number_of({c})",
+            "except KeyError:",
+            f"    {c} = nan",
+        ]
+        self._terms[term] = c
+        return c
+
+    def _function(self, term: Term, name: str, parts: Sequence[str]) -> str:
+        if name == "abs":
+            return self._kept(term, f"abs({parts[0]})")
+        unknown = " or ".join(f"{part} != {part}" for part in parts)
+        return self._kept(term, f"nan if {unknown} else {name}({', '.join(parts)})")
+
+    def _finite(self, term: Term, text: str) -> str:
+        t = self._kept(term, text)
+        self.lines.append(f"if {t} - {t} != 0.0: {t} = nan")
+        return t
+
+    def _kept(self, key: object, text: str) -> str:
+        """Return a name for what *text* says, worked out once."""
+        if key not in self._terms:
+            name = self._fresh("t")
+            self.lines.append(f"{name} = {text}")
+            self._terms[key] = name
+        return self._terms[key]
+
+    def _constant(self, value: object) -> str:
+        name = self._fresh("k")
+        self._names[name] = value
+        return name
+
+    def _fresh(self, letter: str) -> str:
+        return f"{letter}{len(self._terms)}_{len(self.lines)}_{len(self._names)}"
+
+
+def _joined(word: str, parts: Sequence[str], decides: str, otherwise: str) -> str:
+    """Join *parts*: one that is *decides* decides, those that are *otherwise* say nothing."""
+    if decides in parts:
+        return decides
+    told = [part for part in parts if part != otherwise]
+    return f"({f' {word} '.join(told)})" if told else otherwise

@@ -1,0 +1,117 @@
+"""One look at one node: a reading is taken, or time passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evara_core.alerts.editing import reconsider
+from evara_core.alerts.machine import due_of, expire, judge
+from evara_core.alerts.moments import to_us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from evara_core.alerts.plan import CompiledRule
+    from evara_core.alerts.records import Record
+    from evara_core.alerts.sample import Sample
+    from evara_core.alerts.story import Story
+    from evara_core.telemetry.models import Reading
+
+__all__ = ["is_quiet", "pass_time", "take"]
+
+
+def is_quiet(record: Record, reading: Reading, now: datetime) -> bool:
+    """Whether *reading* changes nothing; then it is taken.
+
+    The way of nearly every reading: nothing is pending or firing, nothing came due since
+    the last one, and no condition is true.
+    """
+    plan, at = record.plan, reading.measured_at
+    if record.cells or plan.looks_back or record.sample_at is None:
+        return False
+    if not record.sample_at < at <= reading.received_at <= now < record.quiet_until:
+        return False
+    try:
+        if plan.screen(reading.values, record.node.config, None):
+            return False
+    except Exception:  # noqa: BLE001 - the slow way finds out which rule it was
+        return False
+    record.sample_at, record.bump_us = at, 0
+    record.entry_id, record.values = reading.entry_id, reading.values
+    record.received_at = reading.received_at
+    return True
+
+
+def take(
+    record: Record, reading: Reading, at: datetime, received_at: datetime, story: Story
+) -> bool:
+    """Judge *reading* as measured and received at these moments; return whether it was in time."""
+    late = record.is_late(at, reading.entry_id)
+    received_us = to_us(received_at)
+    at_us = to_us(at)
+    for rule in record.rules_awake():
+        if rule.by_arrival:
+            pass_time(record, rule, received_us - 1, story)
+        elif not late:
+            pass_time(record, rule, at_us - 1, story)
+    if not late:
+        record.take(at, reading)
+        at_us += record.bump_us
+    record.hear(received_at)
+    sample = record.as_sample(record.values, at_us, 0.0)
+    for rule in _concerned(record, sample):
+        if rule.by_arrival:
+            _judge(record, rule, sample, received_us, story)
+        elif not late:
+            _judge(record, rule, sample, at_us, story)
+    return not late
+
+
+def pass_time(record: Record, rule: CompiledRule, until_us: int, story: Story) -> None:
+    """Take, in order, all that comes due for one rule up to and including *until_us*."""
+    while True:
+        cell = record.cells.get(rule.id)
+        timer_us = None if cell is None else due_of(rule, cell)
+        due_us = record.next_wake_us(rule, cell)
+        if cell is not None and timer_us is not None and (due_us is None or timer_us <= due_us):
+            if timer_us > until_us:
+                return
+            # At the very moment at which a sample grows stale, it has spoken until then.
+            story.sample = record.sample(rule, timer_us - 1)
+            record.put(rule.id, expire(rule, cell, story.sample, timer_us, story.tell))
+        elif due_us is not None and due_us <= until_us:
+            record.wake(rule, due_us)
+            _judge(record, rule, record.sample(rule, due_us), due_us, story)
+        else:
+            return
+
+
+def _concerned(record: Record, sample: Sample) -> Iterable[CompiledRule]:
+    """Return the rules that stand somewhere, or that the sample may set off."""
+    plan = record.plan
+    try:
+        hits = plan.screen(sample.values, sample.config, sample)
+    except Exception:  # noqa: BLE001 - each rule is judged alone, and the bad one found
+        return plan.rules
+    if not hits and not record.cells:
+        return ()
+    cells = record.cells
+    return [rule for n, rule in enumerate(plan.rules) if hits >> n & 1 or rule.id in cells]
+
+
+def _judge(record: Record, rule: CompiledRule, sample: Sample, at_us: int, story: Story) -> None:
+    story.sample = sample
+    try:
+        cell = record.cells.get(rule.id)
+        if rule in record.changed:
+            record.changed = tuple(other for other in record.changed if other is not rule)
+            cell = reconsider(rule, cell, sample, at_us, story)
+        else:
+            cell = judge(rule, cell, sample, at_us, story.tell)
+    except Exception as error:  # noqa: BLE001 - one bad rule must not disturb another
+        story.faults[rule.id] = repr(error)
+    else:
+        record.put(rule.id, cell)
+        if story.faults:
+            story.faults.pop(rule.id, None)
