@@ -40,7 +40,7 @@ def insert_rows(table: Table, rows: Columns, *, dialect: str, conflict: str = ""
         places = ", ".join("?" * len(names))
         sql = f"INSERT INTO {table.name} ({_listed(names)}) VALUES ({places}) {conflict}"
         return DriverQuery(sql, _sqlite_rows(table, rows))
-    return Query(_postgresql_insert(table, names, conflict), dict(rows))
+    return Query(_postgresql_insert(table, names, conflict), _arrays(rows))
 
 
 def update_rows(
@@ -61,7 +61,7 @@ def update_rows(
         ordered = {name: rows[name] for name in (*changed, *key)}
         sql = f"UPDATE {table.name} SET {values} WHERE {where}"
         return DriverQuery(sql, _sqlite_rows(table, ordered))
-    return Query(_postgresql_update(table, names, tuple(key), tuple(keep)), dict(rows))
+    return Query(_postgresql_update(table, names, tuple(key), tuple(keep)), _arrays(rows))
 
 
 def among(
@@ -153,6 +153,11 @@ def _array_type(table: Table, name: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
+
+
+def _arrays(rows: Columns) -> dict[str, list[Any]]:
+    # psycopg takes a list for an array and a tuple for one composite value.
+    return {name: list(values) for name, values in rows.items()}
 
 
 def _sqlite_rows(table: Table, rows: Columns) -> list[tuple[Any, ...]]:

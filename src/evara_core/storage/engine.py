@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
@@ -20,15 +20,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-__all__ = ["READS_ONLY", "WRITES", "EngineLimits", "blocking_engine_for", "engine_for"]
+__all__ = ["EngineLimits", "blocking_engine_for", "engine_for", "transaction_options"]
 
-READS_ONLY: Final[dict[str, Any]] = {"postgresql_readonly": True, "sqlite_begin": "BEGIN"}
-WRITES: Final[dict[str, Any]] = {"sqlite_begin": "BEGIN IMMEDIATE"}
-"""Execution options of the two kinds of transaction.
-
-SQLite gives one writer at a time its turn. A transaction that begins by reading and writes
-later is refused the turn, and waiting does not help: so it is asked for at the beginning.
-"""
+_BEGIN = "evara_begin"
+_BEGIN_WRITING = "BEGIN IMMEDIATE"
 
 MINIMUM_POOL = 2
 """With one connection, whoever holds it and needs a second one waits for ever."""
@@ -77,6 +72,22 @@ class EngineLimits:
             )
             raise ConfigurationError(problem)
         return size
+
+
+def transaction_options(dialect: str, *, reads_only: bool) -> dict[str, Any]:
+    """Return the execution options of a connection for one transaction of that kind.
+
+    One that reads only sees one state of the database throughout, on PostgreSQL by
+    REPEATABLE READ, as SQLite has it anyway.
+
+    SQLite gives one writer at a time its turn. A transaction that begins by reading and writes
+    later is refused the turn, and waiting does not help: so it is asked for at the beginning.
+    """
+    if dialect == "sqlite":
+        return {_BEGIN: "BEGIN" if reads_only else _BEGIN_WRITING}
+    if reads_only:
+        return {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+    return {}
 
 
 def engine_for(
@@ -207,7 +218,7 @@ def _tune_sqlite(engine: Engine, limits: EngineLimits) -> None:
 
     def on_begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        connection.exec_driver_sql(options.get("sqlite_begin", WRITES["sqlite_begin"]))
+        connection.exec_driver_sql(options.get(_BEGIN, _BEGIN_WRITING))
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)

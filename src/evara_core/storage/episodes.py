@@ -79,7 +79,7 @@ def store_alert_states(
 ) -> Statements[None]:
     """Replace alert states, each given with its node key; remove those that are idle."""
     newest = {(key, state.rule_id): state for key, state in states}
-    gone = [key for key, state in newest.items() if state.is_idle]
+    gone = [key for key, state in newest.items() if _is_idle(state)]
     for node_key, rules in _by_node(gone).items():
         yield Query(
             alert_states.delete().where(
@@ -87,7 +87,7 @@ def store_alert_states(
                 among(alert_states.c.rule_id, rules, dialect=dialect),
             )
         )
-    kept = sorted(key for key in newest if not newest[key].is_idle)
+    kept = sorted(key for key in newest if not _is_idle(newest[key]))
     if kept:
         rows: dict[str, list[Any]] = {
             "node_key": [node_key for node_key, _ in kept],
@@ -215,6 +215,11 @@ def _end(episodes: Sequence[_Episode]) -> dict[str, list[Any]]:
         "resolved_sentence": [t and storable_text(t.sentence) for t in resolved],
         "resolved_facts": [t and storable_json(t.facts) for t in resolved],
     }
+
+
+def _is_idle(state: AlertState) -> bool:
+    """Whether there is nothing to remember, neither of the node nor of what people said."""
+    return state.phase is Phase.NORMAL and getattr(state, "shelved_at", None) is None
 
 
 def _by_node(keys: Iterable[tuple[int, str]]) -> dict[int, list[str]]:

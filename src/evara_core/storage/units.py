@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from evara_core.errors import ClosedError, EvaraError
 from evara_core.flow import run, run_async
-from evara_core.storage.engine import READS_ONLY, WRITES
+from evara_core.storage.engine import transaction_options
 from evara_core.storage.failures import translated
 from evara_core.storage.statements import Answer, DriverQuery, Query
 
@@ -44,7 +44,7 @@ class Unit:
 
     def __init__(self, engine: Engine, *, reads_only: bool = False) -> None:
         self._engine = engine
-        self._options = READS_ONLY if reads_only else WRITES
+        self._options = transaction_options(engine.dialect.name, reads_only=reads_only)
         self._connection: Connection | None = None
         self._stack = ExitStack()
         self._failure: Exception | None = None
@@ -106,7 +106,7 @@ class AsyncUnit:
 
     def __init__(self, engine: AsyncEngine, *, reads_only: bool = False) -> None:
         self._engine = engine
-        self._options = READS_ONLY if reads_only else WRITES
+        self._options = transaction_options(engine.dialect.name, reads_only=reads_only)
         self._connection: AsyncConnection | None = None
         self._stack = AsyncExitStack()
         self._failure: Exception | None = None

@@ -272,3 +272,25 @@ async def test_reads_only_means_so(postgres_database_url):
         async with AsyncUnit(engine, reads_only=True) as unit:
             await unit.run(put("a"))
     await engine.dispose()
+
+
+async def test_reading_sees_one_state_throughout(engine):
+    async with AsyncUnit(engine, reads_only=True) as reader:
+        before = await reader.run(names())
+        async with AsyncUnit(engine) as writer:
+            await writer.run(put("a"))
+
+        assert await reader.run(names()) == before == []
+
+    assert await stored(engine) == ["a"]
+
+
+async def test_a_connection_that_has_read_only_can_write_afterwards(database_url):
+    engine = engine_for(database_url, limits=EngineLimits(connection_budget=2))
+    for number in range(6):
+        await stored(engine)
+        async with AsyncUnit(engine) as unit:
+            await unit.run(put(f"d-{number}"))
+
+    assert len(await stored(engine)) == 6
+    await engine.dispose()
