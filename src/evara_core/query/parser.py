@@ -60,6 +60,7 @@ def parse_list_query(spec: ListSpec, params: Sequence[tuple[str, str]]) -> ListQ
         search_fields=spec.searchable,
         sort=_sort(spec, single.get("sort")),
         fields=_fields(spec, single.get("fields")),
+        is_sparse="fields" in single,
         includes=_includes(spec, single.get("include")),
         limit=limit,
         cursor=cursor,

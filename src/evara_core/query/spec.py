@@ -286,6 +286,9 @@ class ListQuery:
     fields: tuple[str, ...]
     """What to show, in the order that was asked."""
 
+    is_sparse: bool = False
+    """The client chose the fields."""
+
     includes: tuple[str, ...] = ()
     limit: int
     cursor: str | None = None

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Integer, bindparam, func, literal_column, select
 from sqlalchemy.engine import IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
+from sqlalchemy.orm import InstrumentedAttribute, load_only, raiseload
 
+from evara_core.errors import ConfigurationError
 from evara_core.query.ast import ALWAYS
 from evara_core.query.paging import PageCutter, Total
 from evara_core.query.spec import CountMode
 from evara_core.storage.criteria import column_of, compile_criteria
+from evara_core.storage.estimates import Expected, expected_rows
+from evara_core.storage.includes import attach, parents_of
 from evara_core.storage.keyset import (
     Key,
     key_slots,
@@ -27,14 +31,17 @@ from evara_core.storage.shapes import Slots, shape_of, slot_values
 from evara_core.storage.statements import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from sqlalchemy import Row, Select
+    from sqlalchemy.sql.base import ExecutableOption
 
+    from evara_core.query.ast import Condition
     from evara_core.query.cursor import CursorCodec, KeyValue, Position
     from evara_core.query.paging import Page
     from evara_core.query.spec import ListQuery
     from evara_core.storage.criteria import Columns
+    from evara_core.storage.includes import Related
     from evara_core.storage.statements import Statements
 
 __all__ = ["ListSource"]
@@ -66,7 +73,14 @@ class ListSource:
     through `storage.sessions`, blocking or awaited.
     """
 
-    def __init__(self, statement: Select[Any], columns: Columns) -> None:
+    def __init__(
+        self,
+        statement: Select[Any],
+        columns: Columns,
+        *,
+        includes: Mapping[str, Related] | None = None,
+        loaders: Mapping[str, Sequence[ExecutableOption]] | None = None,
+    ) -> None:
         """Declare the list.
 
         Args:
@@ -74,6 +88,9 @@ class ListSource:
                 An ORDER BY of its own is dropped.
             columns: Name → column, for each field of the list's spec. To sort or compare text
                 by another collation than the column's own, give the collated column.
+            includes: Related records that `records` can add, by name.
+            loaders: Include path → loader options that `entities` needs for it, such as
+                `selectinload(Node.alerts)`.
 
         Raises:
             ConfigurationError: The statement cannot be paged.
@@ -81,6 +98,8 @@ class ListSource:
         self._is_grouped = refuse_unpageable(statement)
         self._statement = statement.order_by(None)
         self._columns = columns
+        self._includes = includes or {}
+        self._loaders = loaders or {}
         self._plans: dict[Hashable, Any] = {}
         self._never_null: dict[str, bool] = {}
 
@@ -98,27 +117,50 @@ class ListSource:
     def entities(self, query: ListQuery, codec: CursorCodec) -> Statements[Page[Any]]:
         """Return the page of *query*, of what the statement selects first: ORM entities.
 
+        They hold the includes that the query asks for, and only the columns of its fields if
+        the client chose them and they are declared as mapped attributes. Touching anything
+        else raises: nothing is loaded behind one's back.
+
         Raises:
+            ConfigurationError: No loader is declared for an include.
             InvalidCursorError: Its cursor is none, or of another query.
         """
         cutter = PageCutter(query, codec)
-        plan = self._plan("rows", query, cutter.position)
+        plan = self._plan("entities", query, cutter.position)
         page = yield from self._page(plan, query, cutter)
         return page.map(itemgetter(0))
 
-    def records(self, query: ListQuery, codec: CursorCodec) -> Statements[Page[dict[str, Any]]]:
-        """Return the page of *query*, of the fields that it asks for and no others.
+    def records(
+        self,
+        query: ListQuery,
+        codec: CursorCodec,
+        *,
+        scopes: Mapping[str, Condition] | None = None,
+    ) -> Statements[Page[dict[str, Any]]]:
+        """Return the page of *query*, of the fields and includes that it asks for, no others.
 
-        Only their columns, and those of the order, are selected.
+        Only their columns, and those that order and includes need, are selected.
+
+        Args:
+            query: What is asked.
+            codec: Reads and makes cursors.
+            scopes: By include path, what the caller may see of it.
 
         Raises:
+            ConfigurationError: An include that is not public has no scope.
             InvalidCursorError: Its cursor is none, or of another query.
         """
         cutter = PageCutter(query, codec)
         plan = self._plan(query.fields, query, cutter.position)
-        page = yield from self._page(plan, query, cutter)
-        names = query.fields
-        return page.map(lambda row: dict(zip(names, row, strict=False)))
+        rows = yield from self._page(plan, query, cutter)
+        names = self._record_names(query) if query.includes else query.fields
+        page = rows.map(lambda row: dict(zip(names, row, strict=False)))
+        if query.includes:
+            yield from attach(page.rows, query.includes, self._includes, scopes or {})
+            for record in page.rows:
+                for name in names[len(query.fields) :]:
+                    del record[name]
+        return page
 
     def total(self, query: ListQuery) -> Statements[Total | None]:
         """Return how many rows *query* selects, found out as its count mode says."""
@@ -128,13 +170,20 @@ class ListSource:
         shape = ("total", is_exact, shape_of(query.condition))
         statement = self._kept(shape, lambda: self._count(query, is_exact=is_exact))
         values = slot_values(query.condition, self._columns)
-        if not is_exact:
-            values[_LIMIT] = query.count_cap + 1
-        answer = yield Query(statement, values)
+        cap = query.count_cap
+        answer = yield Query(statement, values if is_exact else {**values, _LIMIT: cap + 1})
         count = int(answer.rows[0][0])
-        if not is_exact and count > query.count_cap:
-            return Total(count=query.count_cap, kind=CountMode.CAPPED)
-        return Total(count=count, kind=CountMode.EXACT)
+        if is_exact or count <= cap:
+            return Total(count=count, kind=CountMode.EXACT)
+        if query.count is CountMode.ESTIMATED:
+            everything = self._kept(
+                ("expected", shape_of(query.condition)),
+                lambda: Expected(self._matching(self._statement, query)),
+            )
+            expected = expected_rows((yield Query(everything, values)))
+            if expected is not None:
+                return Total(count=max(expected, cap + 1), kind=CountMode.ESTIMATED)
+        return Total(count=cap, kind=CountMode.CAPPED)
 
     def _count(self, query: ListQuery, *, is_exact: bool) -> Select[Any]:
         inner: Select[Any] = self._matching(self._statement, query).with_only_columns(
@@ -180,6 +229,9 @@ class ListSource:
     def _plan(self, selected: Hashable, query: ListQuery, position: Position) -> _Plan:
         shape = (
             selected,
+            query.fields,
+            query.is_sparse,
+            query.includes,
             query.sort,
             query.page is None,
             position.backward,
@@ -199,9 +251,12 @@ class ListSource:
         return kept
 
     def _make_plan(self, selected: Hashable, query: ListQuery, position: Position) -> _Plan:
-        statement, places, hidden = (
-            self._select_all(query) if selected == "rows" else self._select_fields(query)
-        )
+        if isinstance(selected, str):
+            statement, places, hidden = self._select_all(query)
+            if selected == "entities":
+                statement = statement.options(*self._loading(query))
+        else:
+            statement, places, hidden = self._select_fields(query)
         keys = self._keys(query, position)
         statement = self._matching(statement, query).order_by(*ordering(keys))
         statement = statement.limit(bindparam(_LIMIT, type_=Integer()))
@@ -222,13 +277,38 @@ class ListSource:
         return self._statement.add_columns(*hidden), places, len(hidden)
 
     def _select_fields(self, query: ListQuery) -> tuple[Select[Any], list[int], int]:
-        hidden = [key.field for key in query.sort if key.field not in query.fields]
-        names = [*query.fields, *hidden]
+        names = self._record_names(query)
         statement: Select[Any] = self._statement.with_only_columns(
             *(column_of(self._columns, name).label(name) for name in names),
             maintain_column_froms=True,
         )
-        return statement, [names.index(key.field) for key in query.sort], len(hidden)
+        places = [names.index(key.field) for key in query.sort]
+        return statement, places, len(names) - len(query.fields)
+
+    def _record_names(self, query: ListQuery) -> tuple[str, ...]:
+        """Return the fields to select: those asked for first, then those that are needed."""
+        needed = [key.field for key in query.sort]
+        if self._includes:
+            needed += parents_of(query.includes, self._includes)
+        return tuple(dict.fromkeys([*query.fields, *needed]))
+
+    def _loading(self, query: ListQuery) -> list[ExecutableOption]:
+        """Return the loader options of an ORM statement: what is asked for, and no more."""
+        options: list[ExecutableOption] = []
+        for path in query.includes:
+            if path not in self._loaders:
+                raise ConfigurationError(f"no loader is declared for the include {path!r}")
+            options += self._loaders[path]
+        entity = self._statement.column_descriptions[0]["entity"]
+        wanted = [column_of(self._columns, name) for name in self._record_names(query)]
+        own = [
+            column
+            for column in wanted
+            if isinstance(column, InstrumentedAttribute) and column.class_ is entity
+        ]
+        if query.is_sparse and own:
+            options.append(load_only(*own, raiseload=True))
+        return [*options, raiseload("*")]
 
     def _matching(self, statement: Select[Any], query: ListQuery) -> Select[Any]:
         condition = query.condition
