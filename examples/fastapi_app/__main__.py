@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from fastapi_app.command import main
+INTERRUPTED = 130
 
-sys.exit(main(sys.argv[1:]))
+try:
+    from fastapi_app.command import main
+
+    sys.exit(main(sys.argv[1:]))
+except KeyboardInterrupt:
+    # While it was still being loaded; later, signals end it in good order.
+    sys.exit(INTERRUPTED)

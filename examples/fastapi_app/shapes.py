@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from evara_core.realtime.wire import event_frame
 from evara_core.serialization import dump_json, load_json
-from evara_core.telemetry.codec import load_values
 from evara_core.telemetry.models import Quality
 from evara_core.telemetry.state import NodeStatus
 
@@ -54,8 +53,7 @@ def in_telling_order(metrics: Iterable[str]) -> list[str]:
 def node_shape(row: Mapping[str, Any]) -> dict[str, Any]:
     shape = dict(row)
     if "values" in shape:
-        found = load_values(shape["values"])
-        shape["values"] = {name: _measured(measured) for name, measured in found.items()}
+        shape["values"] = {name: _unpacked(packed) for name, packed in shape["values"].items()}
     return shape
 
 
@@ -147,6 +145,15 @@ def frame(delivery: Delivery) -> bytes:
         case _:
             shape = told
     return event_frame(replace(delivery, message=replace(delivery.message, body=dump_json(shape))))
+
+
+def _unpacked(packed: float | Sequence[Any] | None) -> dict[str, Any]:
+    """Show what `telemetry.codec.dump_values` wrote of one value."""
+    match packed:
+        case [value, quality, *_]:
+            return {"value": value, "quality": quality}
+        case value:
+            return {"value": value, "quality": Quality.GOOD}
 
 
 def _measured(found: Measured) -> dict[str, Any]:

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-__all__ = ["KINDS", "Export", "Meaning", "load_export", "meaning_of", "parse_map", "rules_for"]
+__all__ = [
+    "KINDS",
+    "Export",
+    "Meaning",
+    "file_digest",
+    "load_export",
+    "meaning_of",
+    "parse_map",
+    "rules_for",
+]
 
 CHANNEL = Kind(
     name="channel",
@@ -49,7 +58,6 @@ class Export:
     """All rows of a file: those that can be read, and those that cannot."""
 
     name: str
-    digest: str
     entries: tuple[Entry, ...]
     """Oldest first."""
 
@@ -90,7 +98,6 @@ def load_export(path: Path) -> Export:
     """
     try:
         rows = list(read_export(path))
-        digest = sha256(path.read_bytes()).hexdigest()[:8]
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"
         raise ConfigurationError(problem) from error
@@ -100,10 +107,22 @@ def load_export(path: Path) -> Export:
         raise ConfigurationError(problem)
     return Export(
         name=path.name,
-        digest=digest,
         entries=tuple(sorted(entries, key=lambda entry: (entry.created_at, entry.entry_id))),
         unreadable=tuple(row for row in rows if isinstance(row, UnreadableRow)),
     )
+
+
+def file_digest(path: Path) -> str:
+    """Return a short name for exactly this content.
+
+    Raises:
+        ConfigurationError: It cannot be read.
+    """
+    try:
+        return sha256(path.read_bytes()).hexdigest()[:8]
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror}"
+        raise ConfigurationError(problem) from error
 
 
 def parse_map(text: str) -> FieldMapping:
@@ -161,26 +180,39 @@ def meaning_of(export: Export, given: Sequence[FieldMapping]) -> Meaning:
     )
 
 
-def rules_for(meaning: Meaning) -> tuple[AlertRule, ...]:
-    """Return the rules of a replay."""
-    silent = AlertRule(
-        id="replay-silent",
-        kind=meaning.kind,
-        label="Nothing heard",
-        when=expr("silent_intervals(24)"),
-        message="nothing has been heard for {silent_s:0} s",
-    )
-    if not any(mapped.metric == "level_cm" for mapped in meaning.fields):
-        return (silent,)
-    low = AlertRule(
-        id="replay-level-low",
-        kind=meaning.kind,
-        label="Level below 200 mm for 6 h",
-        severity="critical",
-        when=expr("mean_over(level_cm, '6h') < 20"),
-        message="the level has been below 200 mm for 6 h, on average",
-    )
-    return (low, silent)
+def rules_for(meaning: Meaning, export: Export, *, look_every_s: float) -> tuple[AlertRule, ...]:
+    """Return the rules of a replay.
+
+    Args:
+        meaning: What the fields are.
+        export: The file.
+        look_every_s: How often the channel is looked at, in the time of the file. When that
+            is slower than the device reports, silence would be of our making, and no rule
+            watches for it.
+    """
+    rules = []
+    if any(mapped.metric == "level_cm" for mapped in meaning.fields):
+        rules.append(
+            AlertRule(
+                id="replay-level-low",
+                kind=meaning.kind,
+                label="Level below 200 mm for 6 h",
+                severity="critical",
+                when=expr("mean_over(level_cm, '6h') < 20"),
+                message="the level has been below 200 mm for 6 h, on average",
+            )
+        )
+    if look_every_s <= 2 * export.usual_gap_s:
+        rules.append(
+            AlertRule(
+                id="replay-silent",
+                kind=meaning.kind,
+                label="Nothing heard",
+                when=expr("silent_intervals(24)"),
+                message="nothing has been heard for {silent_s:0} s",
+            )
+        )
+    return tuple(rules)
 
 
 def _looks_like_a_tank(export: Export) -> bool:

@@ -26,11 +26,11 @@ from evara_core.telemetry.mapping import ChannelMapping
 from evara_core.telemetry.models import Node, SetAside
 from evara_core.thingspeak.simulator.app import Simulator
 from evara_core.thingspeak.simulator.loopback import loopback
-from fastapi_app.build import open_engine, open_parts
+from fastapi_app.build import open_parts
 from fastapi_app.demo.clocks import ReplayClock
 from fastapi_app.demo.exports import KINDS, load_export, meaning_of, rules_for
 from fastapi_app.demo.people import DemoTokens, tenancy_of
-from fastapi_app.demo.run import demo_settings, put_in, say
+from fastapi_app.demo.run import demo_engine, demo_settings, put_in, say
 from fastapi_app.parts import DemoUsers
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ async def replay_parts(
     async with AsyncExitStack() as stack:
         limits = dict.fromkeys(("poll_interval_s", "min_poll_interval_s"), LOOK_EVERY_S)
         settings = demo_settings(options, folder, limits=limits)
-        engine = await stack.enter_async_context(open_engine(settings))
+        engine = await stack.enter_async_context(demo_engine(options, settings))
         start_at = await _start_at(engine, export)
         replayed = ReplayClock(start_at, export.last_at, speed=options.speed)
         simulator = Simulator(clock=clock or replayed)
@@ -126,7 +126,7 @@ async def replay_parts(
                 ),
                 engine=engine,
                 verifier=tokens.verifier(),
-                rules=rules_for(meaning),
+                rules=rules_for(meaning, export, look_every_s=LOOK_EVERY_S * options.speed),
                 kinds=KINDS,
                 clock=clock or replayed,
                 speed=options.speed,
@@ -140,6 +140,7 @@ async def replay_parts(
         stack.callback(tasks.cancel_scope.cancel)
         tasks.start_soon(_report, engine, export)
         yield parts
+        say(f"so far: {await counts_of(engine, export)}")
 
 
 async def counts_of(engine: AsyncEngine, export: Export) -> Counts:
@@ -158,8 +159,8 @@ def _introduce(export: Export, meaning: Meaning, options: DemoOptions) -> None:
         for each in meaning.fields
     )
     say(f"shown as a {meaning.kind} ({meaning.because}): {mapped}")
-    minutes = span.total_seconds() / options.speed / 60
-    say(f"{span.days} days pass in {minutes:,.1f} minutes at --speed {options.speed:g}")
+    takes = timedelta(seconds=round(span.total_seconds() / options.speed))
+    say(f"{span.days} days pass in {takes} (h:mm:ss) at --speed {options.speed:g}")
 
 
 def _record(export: Export, meaning: Meaning, read_key: str) -> NodeRecord:

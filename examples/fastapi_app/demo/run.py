@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from evara_core.alerts.defaults import default_rules
 from evara_core.clock import SystemClock
@@ -30,6 +30,7 @@ from evara_core.storage.units import AsyncUnit
 from evara_core.thingspeak.simulator.loopback import loopback
 from fastapi_app.application import create_app
 from fastapi_app.build import open_engine, open_parts
+from fastapi_app.demo.exports import file_digest
 from fastapi_app.demo.fleet import PACE, interval_for, make_fleet, node_records
 from fastapi_app.demo.folder import held_folder
 from fastapi_app.demo.people import DemoTokens, add_people
@@ -48,13 +49,12 @@ if TYPE_CHECKING:
     from evara_core.storage.fleet import NodeRecord
     from evara_core.storage.statements import Statements
     from evara_core.telemetry.mapping import FieldMapping
-    from evara_core.thingspeak.simulator.fleet import Fleet
     from fastapi_app.parts import Parts
 
-__all__ = ["DemoOptions", "demo_parts", "demo_settings", "put_in", "run_demo", "say"]
+__all__ = ["DemoOptions", "demo_engine", "demo_parts", "demo_settings", "put_in", "run_demo", "say"]
 
-_HISTORY = timedelta(minutes=3)
-"""What has happened before anybody looks, so that no chart is empty."""
+_HISTORY = timedelta(minutes=1)
+"""What has happened before anybody looks: no chart is empty, and no alert has fired yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +114,8 @@ async def demo_parts(
         interval_s = float(state.interval_s)
         limits = {"poll_interval_s": interval_s, "min_poll_interval_s": interval_s}
         settings = demo_settings(options, folder, limits=limits, origin=origin)
-        engine = await stack.enter_async_context(_engine(options, settings))
-        await _settle(engine, fleet, state, options)
+        engine = await stack.enter_async_context(demo_engine(options, settings))
+        await put_in(engine, node_records(fleet, state), created_at=state.epoch)
         tokens = DemoTokens(clock=SystemClock())
         yield await stack.enter_async_context(
             open_parts(
@@ -147,7 +147,8 @@ def demo_settings(
 
 
 @asynccontextmanager
-async def _engine(options: DemoOptions, settings: Settings) -> AsyncIterator[AsyncEngine]:
+async def demo_engine(options: DemoOptions, settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """Yield an engine over the database of a demonstration, emptied if it is to be fresh."""
     say("preparing the database" + (" on PostgreSQL" if options.postgres else " (SQLite)"))
     async with open_engine(settings) as engine:
         if options.is_fresh and options.postgres:
@@ -158,33 +159,28 @@ async def _engine(options: DemoOptions, settings: Settings) -> AsyncIterator[Asy
 
 async def put_in(
     engine: AsyncEngine, records: Sequence[NodeRecord], *, created_at: datetime
-) -> bool:
-    """Put in people and *records*, unless there are nodes already; return whether it did."""
-    async with AsyncUnit(engine) as unit:
-        if await unit.run(_has_nodes()):
-            return False
-        await unit.run(add_people(created_at=created_at))
-        await unit.run(add_nodes(records, dialect=engine.dialect.name))
-    return True
-
-
-async def _settle(
-    engine: AsyncEngine, fleet: Fleet, state: DemoState, options: DemoOptions
 ) -> None:
-    if await put_in(engine, node_records(fleet, state), created_at=state.epoch):
-        say(f"put in {len(fleet.nodes)} nodes, their owners and 4 users")
-        return
-    async with AsyncUnit(engine, reads_only=True) as unit:
-        known = await unit.run(_has_nodes())
-    if known != len(fleet.nodes):
-        problem = f"the database holds {known} nodes, not {options.nodes}: begin anew with --fresh"
+    """Put in people and *records*, unless exactly these nodes are there already.
+
+    Raises:
+        ConfigurationError: There are other nodes.
+    """
+    async with AsyncUnit(engine) as unit:
+        known = await unit.run(_node_ids())
+        if not known:
+            await unit.run(add_people(created_at=created_at))
+            await unit.run(add_nodes(records, dialect=engine.dialect.name))
+            say(f"put in {len(records)} nodes, their owners and 4 users")
+            return
+    if known != {record.node.node_id for record in records}:
+        problem = f"the database holds {len(known)} other nodes: begin anew with --fresh"
         raise ConfigurationError(problem)
     say("going on where it was")
 
 
-def _has_nodes() -> Statements[int]:
-    answer = yield Query(select(func.count()).select_from(nodes))
-    return int(answer.rows[0][0])
+def _node_ids() -> Statements[set[str]]:
+    answer = yield Query(select(nodes.c.node_id))
+    return {row.node_id for row in answer.rows}
 
 
 def _state(options: DemoOptions, folder: Path, *, now: datetime) -> DemoState:
@@ -204,7 +200,7 @@ def _state(options: DemoOptions, folder: Path, *, now: datetime) -> DemoState:
 
 def _name(options: DemoOptions) -> str:
     if options.replay is not None:
-        name = f"replay-{options.replay.stem}"
+        name = f"replay-{options.replay.stem}-{file_digest(options.replay)}"
     else:
         name = f"fleet-{options.nodes}"
     if options.postgres:
