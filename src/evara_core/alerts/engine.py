@@ -19,7 +19,7 @@ from evara_core.alerts.moments import from_us, to_us
 from evara_core.alerts.plan import Compiler, Plan, plan_rules
 from evara_core.alerts.records import ALWAYS, NEVER, Record
 from evara_core.alerts.sample import NOTHING
-from evara_core.alerts.stored import exported, restored_cell, restored_shelf
+from evara_core.alerts.stored import exported, restore_state
 from evara_core.alerts.story import Story, closed_orphans
 from evara_core.errors import NotFoundError
 
@@ -81,6 +81,7 @@ class AlertEngine:
         self._skew = max_skew
         self._records: dict[str, Record] = {}
         self._agenda = Agenda()
+        self._first_tick_us = self._tick_us = 0
         self.maintenance = maintenance
         self.counts = EngineCounts()
         self.faults: dict[str, str] = {}
@@ -126,16 +127,17 @@ class AlertEngine:
 
         Only nodes for which something is due are looked at.
         """
-        now_us = to_us(now)
+        self._tick_us = now_us = to_us(now)
+        self._first_tick_us = self._first_tick_us or now_us
         told: list[Transition] = []
         for record in self._agenda.due(now_us):
             told += closed_orphans(record)
             story = self._story(record)
             operators.expire_marks(record, story, now_us)
             if record.asleep:
-                # A restart looks at the channel first: what came meanwhile speaks before silence.
                 record.asleep = False
-                record.resume_us = max(record.resume_us, now_us + GRACE * record.interval_us)
+                waited_us = self._first_tick_us + GRACE * record.interval_us
+                record.resume_us = max(record.resume_us, waited_us)
             if record.resume_us <= now_us:
                 for rule in record.rules_awake():
                     pass_time(record, rule, now_us, story)
@@ -186,7 +188,7 @@ class AlertEngine:
         record = self._records[node.node_id] = Record(node, self._plan_for(node))
         states = tuple(states)
         for state in states:
-            self._restore_state(record, state)
+            restore_state(record, state)
         seen_at = [s.last_sample_at for s in states if s.last_sample_at is not None]
         heard_at = [s.last_received_at for s in states if s.last_received_at is not None]
         record.sample_at = last_sample_at or max(seen_at, default=None)
@@ -196,7 +198,9 @@ class AlertEngine:
             for reading in _ordered(recent):
                 if record.sample_at is None or reading.measured_at <= record.sample_at:
                     record.history.append(to_us(reading.measured_at), reading.values)
-        record.asleep = True
+        # A restart reads the channel first: what came meanwhile speaks before silence does.
+        record.asleep = self._tick_us == 0
+        record.resume_us = 0 if record.asleep else self._tick_us + GRACE * record.interval_us
         if record.orphans:
             self._agenda.put(record, 0)
         else:
@@ -351,21 +355,6 @@ class AlertEngine:
         self.forget(node.node_id)
         record = self._records[node.node_id] = Record(node, self._plan_for(node))
         return record
-
-    def _restore_state(self, record: Record, state: AlertState) -> None:
-        rule = record.plan.by_id.get(state.rule_id)
-        if rule is None:
-            record.orphans += (state,)
-            return
-        shelf = restored_shelf(state)
-        if shelf is not None:
-            record.shelves = {**(record.shelves or {}), rule.id: shelf}
-        cell = restored_cell(state, rule)
-        record.put(rule.id, cell)
-        if cell is not None:
-            rule.open += cell.episode is not None
-            if state.rule_hash != rule.rule.hash:
-                record.changed += (rule,)
 
     def _take(self, record: Record, reading: Reading, now: datetime, story: Story) -> None:
         received_at = min(reading.received_at, now)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from evara_core.alerts.plan import CompiledRule
     from evara_core.alerts.records import Record
 
-__all__ = ["episode_id", "exported", "restored_cell", "restored_shelf"]
+__all__ = ["episode_id", "exported", "restore_state"]
 
 _US = 1_000_000
 
@@ -102,8 +102,24 @@ def _with_episode(state: AlertState, episode: Episode) -> AlertState:
     )
 
 
-def restored_cell(state: AlertState, rule: CompiledRule) -> Cell | None:
-    """Return *state* as the engine works with it; None when it is normal."""
+def restore_state(record: Record, state: AlertState) -> None:
+    """Let *record* stand where *state* says."""
+    rule = record.plan.by_id.get(state.rule_id)
+    if rule is None:
+        record.orphans += (state,)
+        return
+    shelf = _restored_shelf(state)
+    if shelf is not None:
+        record.shelves = {**(record.shelves or {}), rule.id: shelf}
+    cell = _restored_cell(state, rule)
+    record.put(rule.id, cell)
+    if cell is not None:
+        rule.open += cell.episode is not None
+        if state.rule_hash != rule.rule.hash:
+            record.changed += (rule,)
+
+
+def _restored_cell(state: AlertState, rule: CompiledRule) -> Cell | None:
     if state.phase is Phase.NORMAL or state.since is None:
         return None
     cell = Cell(Phase(state.phase), to_us(state.since))
@@ -142,8 +158,7 @@ def _restored_episode(state: AlertState, rule: CompiledRule, since_us: int) -> E
     return episode
 
 
-def restored_shelf(state: AlertState) -> Mark | None:
-    """Return who does not want to hear of it, if anybody."""
+def _restored_shelf(state: AlertState) -> Mark | None:
     if state.shelved_at is None:
         return None
     return Mark(
