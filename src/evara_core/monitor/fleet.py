@@ -41,6 +41,8 @@ class Tracked:
     state: NodeState
     alerts: tuple[AlertState, ...]
     reach: Reach = field(default_factory=Reach)
+    is_behind: bool = False
+    """Its channel is known to hold more than has been taken."""
 
 
 class Fleet:

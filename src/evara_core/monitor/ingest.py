@@ -160,10 +160,11 @@ class Writer:
         wanted = max(tracked.node.expected_interval_s, self._settings.min_poll_interval_s)
         return min(wanted, self._settings.poll_interval_s)
 
-    def looked(self, tracked: Tracked) -> None:
-        """Note that a node's source has answered."""
+    def looked(self, tracked: Tracked, at: datetime, *, has_more: bool = False) -> None:
+        """Note that a node's source, asked at *at*, has answered and all of it is taken."""
         tracked.problem = None
-        tracked.reach = tracked.reach.looked(self._clock.now(), break_s=self.break_s(tracked))
+        tracked.is_behind = has_more
+        tracked.reach = tracked.reach.looked(at, break_s=self.break_s(tracked))
 
     def _updates(self, lot: Sequence[Look]) -> list[NodeUpdate]:
         self._ahead = {look.node_id for look in lot}
@@ -187,17 +188,16 @@ class Writer:
                     policy=self._settings.silence,
                 )
             )
-            if not look.is_import:
-                self.looked(tracked)
+            if look.looked_at is not None:
+                self.looked(tracked, look.looked_at, has_more=look.has_more)
         return updates
 
     def _updates_by_time(self) -> list[NodeUpdate]:
         now = self._clock.now()
-        for tracked in self._fleet:
-            self._let_wait(tracked, now)
+        horizon = self._let_wait(now)
         self._ahead = {tracked.node.node_id for tracked in self._fleet}
         by_node: defaultdict[str, list[Transition]] = defaultdict(list)
-        for transition in self._judge.tick(now=now):
+        for transition in self._judge.tick(now=horizon):
             by_node[transition.node_id].append(transition)
         updates = []
         for tracked in self._fleet:
@@ -215,16 +215,29 @@ class Writer:
         self._ahead = {update.node.node_id for update in updates}
         return updates
 
-    def _let_wait(self, tracked: Tracked, now: datetime) -> None:
-        """Keep absence from being judged while nobody can listen, and for a while after."""
-        settings, reach = self._settings, tracked.reach
-        node_id = tracked.node.node_id
-        if tracked.problem is not None or reach.since is None:
-            until = now + timedelta(seconds=2 * settings.sweep_interval_s)
-            self._judge.wait(node_id, until=until)
-        elif tracked.state.last_seen_at is None or reach.since > tracked.state.last_seen_at:
-            grace_s = settings.silence.stale_after * tracked.node.expected_interval_s
-            self._judge.wait(node_id, until=reach.since + timedelta(seconds=grace_s))
+    def _let_wait(self, now: datetime) -> datetime:
+        """Return up to when it may be judged by what is absent; let nodes wait that it may not.
+
+        What came in the last interval may not have been looked at yet, so judging up to now
+        would take it for absent.
+        """
+        settings = self._settings
+        longest_s = max((self.interval_s(tracked) for tracked in self._fleet), default=0.0)
+        horizon = now - timedelta(seconds=longest_s)
+        for tracked in self._fleet:
+            node_id, reach, seen_at = (
+                tracked.node.node_id,
+                tracked.reach,
+                tracked.state.last_seen_at,
+            )
+            if reach.looked_at is None or reach.looked_at < horizon or tracked.is_behind:
+                until = horizon + timedelta(seconds=2 * settings.sweep_interval_s)
+                self._judge.wait(node_id, until=until)
+            elif reach.since is not None and (seen_at is None or reach.since > seen_at):
+                # Nobody listened before: its silence counts from here.
+                grace_s = settings.silence.stale_after * tracked.node.expected_interval_s
+                self._judge.wait(node_id, until=reach.since + timedelta(seconds=grace_s))
+        return horizon
 
     async def _commit(self, updates: Sequence[NodeUpdate]) -> IngestReport:
         """Store *updates*; a cancellation waits until it is known what became of them."""

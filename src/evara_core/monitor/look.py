@@ -9,6 +9,7 @@ from evara_core.thingspeak.models import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
 
     from evara_core.telemetry.models import SetAside
     from evara_core.thingspeak.models import Entry
@@ -28,6 +29,12 @@ class Look:
     """The position that they follow. A node that stands elsewhere has no use for them."""
 
     entries: Sequence[Entry]
+    looked_at: datetime | None = None
+    """When the channel was asked: what it had then is known. None: it was not asked."""
+
+    has_more: bool = False
+    """More is known to follow, so that nothing may be judged by what is absent here."""
+
     set_aside: Sequence[SetAside] = ()
     """What came with them and could not be read."""
 
@@ -79,4 +86,5 @@ def _cut(look: Look, rows: int) -> tuple[Look, Look | None]:
         return look, None
     first, others = look.entries[:rows], look.entries[rows:]
     after = Position.of(first[-1])
-    return replace(look, entries=first), replace(look, entries=others, after=after, set_aside=())
+    rest = replace(look, entries=others, after=after, set_aside=())
+    return replace(look, entries=first, has_more=True), rest

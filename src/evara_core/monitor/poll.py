@@ -154,6 +154,7 @@ class Poller:
 
     async def _look_at(self, tracked: Tracked) -> _Outcome:
         node_id, after = tracked.node.node_id, tracked.position
+        looked_at = self._clock.now()
         ask = self._source.entries_since(
             tracked.mapping.channel_id, after, read_key=tracked.read_key
         )
@@ -170,9 +171,17 @@ class Poller:
             return self._failed(tracked, error)
         self._counters.looks += 1
         if not entries:
-            self._writer.looked(tracked)
+            self._writer.looked(tracked, looked_at)
             return _Outcome.NOTHING
-        self._looks.append(Look(node_id=node_id, after=after, entries=entries))
+        self._looks.append(
+            Look(
+                node_id=node_id,
+                after=after,
+                entries=entries,
+                looked_at=looked_at,
+                has_more=len(entries) >= self._settings.catch_up_rows,
+            )
+        )
         self.queued_rows += len(entries)
         if self._is_full():
             self._is_enough.set()
@@ -182,11 +191,7 @@ class Poller:
         await self._writer.take(looks)
         for look in looks:
             self.queued_rows -= len(look.entries)
-            self._done(
-                look.node_id,
-                is_failed=False,
-                at_once=len(look.entries) >= self._settings.catch_up_rows,
-            )
+            self._done(look.node_id, is_failed=False, at_once=look.has_more)
         self._woken.set()
 
     def _done(self, node_id: str, *, is_failed: bool, at_once: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -48,7 +49,7 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
     def __init__(self) -> None:
         self._rows: dict[str, _Row] = {}
         self._outbox: dict[str, Message] = {}
-        self._published: dict[str, None] = {}
+        self._waiting: dict[str, Message] = {}
         self._set_aside: list[SetAside] = []
         self._transitions: list[Transition] = []
         self._failures: list[tuple[Exception, bool]] = []
@@ -112,22 +113,21 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
 
     @override
     async def unpublished(self, *, limit: int) -> Sequence[Message]:
-        waiting = [m for m in self._outbox.values() if m.message_id not in self._published]
-        return waiting[:limit]
+        return list(islice(self._waiting.values(), limit))
 
     @override
     async def mark_published(self, message_ids: Sequence[str]) -> None:
         error = self._begin()
-        self._published.update(dict.fromkeys(i for i in message_ids if i in self._outbox))
+        for message_id in message_ids:
+            self._waiting.pop(message_id, None)
         self._end(error)
 
     @override
     async def prune(self, *, keep: int) -> int:
-        old = [i for i in self._outbox if i in self._published]
+        old = [i for i in self._outbox if i not in self._waiting]
         old = old[: max(0, len(old) - keep)]
         for message_id in old:
             del self._outbox[message_id]
-            del self._published[message_id]
         return len(old)
 
     @override
@@ -233,7 +233,8 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
         self._set_aside.extend(update.set_aside)
         self._transitions.extend(update.transitions)
         for message in update.messages:
-            self._outbox.setdefault(message.message_id, message)
+            if message.message_id not in self._outbox:
+                self._outbox[message.message_id] = self._waiting[message.message_id] = message
 
     def _begin(self) -> Exception | None:
         if not self._failures:
