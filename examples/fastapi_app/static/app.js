@@ -22,7 +22,7 @@ let stream = null;
 let me = null;
 let cursor = null;
 let chosen = null;
-let rangeS = 3600;
+let rangeS = 900;
 let allAlerts = false;
 let session = 0; // goes up when another user signs in: late answers of the last one are dropped
 
@@ -297,7 +297,7 @@ function onNode(change) {
 
 function onAlert({ kind, alert }) {
   const label = nodes.get(alert.node_id)?.data.label;
-  if (kind === "fired") toast(label ? `${label}: ${alert.sentence}` : alert.sentence, alert.severity);
+  if (kind === "fired") toast(alert.sentence, alert.severity);
   if (kind === "resolved") toast(`${label ? `${label}: ` : ""}resolved`, "info");
   soonAlerts();
   soonStats();

@@ -1,10 +1,10 @@
 // Names, units and times for people.
 
 const NAMES = {
-  level_percent: ["Level", "%", 1], level_cm: ["Level", "cm", 1], volume_l: ["Volume", "L", 0],
+  level_percent: ["Filled", "%", 1], level_cm: ["Level", "cm", 1], volume_l: ["Volume", "L", 0],
   temperature_c: ["Temperature", "°C", 1], tds_ppm: ["Dissolved solids", "ppm", 0], ph: ["pH", "", 2],
   flow_l_per_min: ["Flow", "L/min", 1], total_volume_l: ["Total", "L", 0], pressure_bar: ["Pressure", "bar", 2],
-  static_level_m: ["Static level", "m", 1], dynamic_level_m: ["Dynamic level", "m", 1],
+  static_level_m: ["Resting level", "m", 1], dynamic_level_m: ["Pumping level", "m", 1],
   pump_current_a: ["Pump current", "A", 1], battery_v: ["Battery", "V", 2], rssi_dbm: ["Signal", "dBm", 0],
 };
 
