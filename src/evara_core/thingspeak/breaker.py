@@ -79,6 +79,8 @@ class Breakers:
         Raises:
             UpstreamOpenError: The host or this channel failed too often just now.
         """
+        if not self._host.failures and not self._channels:
+            return
         with self._lock:
             states = [(self._host, self._host_policy)]
             if channel in self._channels:
@@ -93,6 +95,8 @@ class Breakers:
         self, channel: Hashable, who: object, error: UpstreamError | None, *, now_s: float
     ) -> None:
         """Remember how it went for *who*: *error*, or None for well."""
+        if error is None and not self._host.failures and not self._channels:
+            return
         with self._lock:
             if error is None or _is_answer(error):
                 _succeed(self._host, who)

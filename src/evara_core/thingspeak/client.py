@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import random
 import time
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 import anyio
 
-from evara_core.clock import SystemClock
-from evara_core.thingspeak.breaker import Breakers
 from evara_core.thingspeak.bulk import write_bulk
-from evara_core.thingspeak.calls import Calls
-from evara_core.thingspeak.models import FREE
+from evara_core.thingspeak.options import ClientOptions, ClientPlan
 from evara_core.thingspeak.outgoing import new_entry
 from evara_core.thingspeak.performing import AsyncPerformer, Performer
-from evara_core.thingspeak.reads import Reads
-from evara_core.thingspeak.retries import RetryPolicy
 from evara_core.thingspeak.spacing import AsyncSpacing, Spacing
 from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport, HttpxTransport
-from evara_core.thingspeak.writes import WritePolicy, Writers, write_entry
+from evara_core.thingspeak.writes import write_entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
     from datetime import datetime
 
-    from evara_core.clock import Clock
     from evara_core.thingspeak.bulk import BulkReport
     from evara_core.thingspeak.keys import AnyKey
-    from evara_core.thingspeak.models import Channel, Entry, Licence, NewEntry, Position, Scalar
+    from evara_core.thingspeak.models import Channel, Entry, NewEntry, Position, Scalar
     from evara_core.thingspeak.transports import AsyncTransport, Transport
 
 __all__ = ["AsyncClient", "Client"]
@@ -42,63 +35,29 @@ class AsyncClient:
     there is no answer within the policy's patience.
 
     Args:
-        read_key: The key for reads that are given none. None: the channels are public.
-        write_key: The key for writes that are given none.
-        transport: What carries the requests. It is closed with the client.
-        licence: How often the account may write.
-        policy: How patiently to ask.
-        write_policy: How patiently to write.
-        breakers: When to stop asking; of this client alone, unless shared.
-        with_status: Ask for each entry's status text.
-        with_location: Ask for each entry's latitude, longitude and elevation.
-        is_key_in_url: Send keys in the URL, where every proxy on the way writes them
-            down; only for servers that do not read the header.
-        clock: What time it is.
+        transport: What carries the requests, and where to; None: httpx, to ThingSpeak.
+            It is closed with the client.
         sleep: How to let time pass.
-        chance: A number from 0 to 1, for jitter.
+        **options: Keys, licence, patience …: see `ClientOptions`.
     """
 
     def __init__(
         self,
         *,
-        read_key: AnyKey = None,
-        write_key: AnyKey = None,
         transport: AsyncTransport | None = None,
-        licence: Licence = FREE,
-        policy: RetryPolicy = RetryPolicy(),
-        write_policy: WritePolicy = WritePolicy(),
-        breakers: Breakers | None = None,
-        with_status: bool = False,
-        with_location: bool = False,
-        is_key_in_url: bool = False,
-        clock: Clock = SystemClock(),
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
-        chance: Callable[[], float] = random.random,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        self._clock = clock
-        self._licence = licence
+        self._plan = plan = ClientPlan(options)
         self._performer = AsyncPerformer(
             transport or AsyncHttpxTransport(),
-            policy=policy,
-            breakers=breakers or Breakers(),
-            clock=clock,
+            policy=plan.policy,
+            breakers=plan.breakers,
+            clock=plan.clock,
             sleep=sleep,
-            chance=chance,
+            chance=plan.chance,
         )
-        calls = Calls(is_key_in_url=is_key_in_url)
-        self._reads = Reads(
-            calls, read_key=read_key, with_status=with_status, with_location=with_location
-        )
-        self._writers = Writers(
-            calls,
-            write_key=write_key,
-            read_key=read_key,
-            licence=licence,
-            policy=write_policy,
-            elapsed_s=clock.elapsed_s,
-            chance=chance,
-        )
-        self._spacing = AsyncSpacing(clock=clock, sleep=sleep)
+        self._spacing = AsyncSpacing(clock=plan.clock, sleep=sleep)
 
     async def __aenter__(self) -> Self:
         return self
@@ -112,7 +71,7 @@ class AsyncClient:
 
     async def last(self, channel_id: int, *, read_key: AnyKey = None) -> Entry | None:
         """Return the newest entry by id; None only if the channel holds none."""
-        flow = self._reads.last(channel_id, read_key)
+        flow = self._plan.reads.last(channel_id, read_key)
         del read_key  # or a traceback with local variables would show it
         return await self._performer.run(flow)
 
@@ -120,19 +79,19 @@ class AsyncClient:
         self, channel_id: int, field: int, *, read_key: AnyKey = None
     ) -> Entry | None:
         """Return the newest entry in which *field* (1 to 8) was sent; None if there is none."""
-        flow = self._reads.last_of_field(channel_id, field, read_key)
+        flow = self._plan.reads.last_of_field(channel_id, field, read_key)
         del read_key
         return await self._performer.run(flow)
 
     async def age_s(self, channel_id: int, *, read_key: AnyKey = None) -> float | None:
         """Return how many seconds old the newest entry is, by ThingSpeak's clock."""
-        flow = self._reads.age_s(channel_id, read_key)
+        flow = self._plan.reads.age_s(channel_id, read_key)
         del read_key
         return await self._performer.run(flow)
 
     async def channel(self, channel_id: int, *, read_key: AnyKey = None) -> Channel:
         """Return the channel's labels, newest id and metadata."""
-        flow = self._reads.channel(channel_id, read_key)
+        flow = self._plan.reads.channel(channel_id, read_key)
         del read_key
         return await self._performer.run(flow)
 
@@ -152,8 +111,8 @@ class AsyncClient:
         Raises:
             ChannelReset: The channel was cleared on the way.
         """
-        now = self._clock.now()
-        flow = self._reads.entries(channel_id, read_key, start=start, end=end, now=now)
+        now = self._plan.clock.now()
+        flow = self._plan.reads.entries(channel_id, read_key, start=start, end=end, now=now)
         del read_key
         async with aclosing(self._performer.stream(flow)) as entries:
             async for entry in entries:
@@ -170,7 +129,7 @@ class AsyncClient:
         Raises:
             ChannelReset: The channel was cleared or rewritten since.
         """
-        flow = self._reads.entries_since(channel_id, read_key, position)
+        flow = self._plan.reads.entries_since(channel_id, read_key, position)
         del read_key
         async with aclosing(self._performer.stream(flow)) as entries:
             async for entry in entries:
@@ -212,7 +171,7 @@ class AsyncClient:
             LimitExceededError: Too many writes wait for this channel.
             UpstreamTimeoutError: Whether it was stored could not be found out.
         """
-        writer = self._writers.of(channel_id, write_key, read_key)
+        writer = self._plan.writers.of(channel_id, write_key, read_key)
         del write_key, read_key
         entry = new_entry(
             fields,
@@ -222,7 +181,7 @@ class AsyncClient:
             longitude=longitude,
             elevation=elevation,
         )
-        async with self._spacing.turn(channel_id, self._licence.update_interval_s):
+        async with self._spacing.turn(channel_id, self._plan.licence.update_interval_s):
             return await self._performer.run(write_entry(writer, entry))
 
     async def bulk_write(
@@ -242,61 +201,42 @@ class AsyncClient:
         Raises:
             LimitExceededError: Too many writes wait for this channel.
         """
-        writer = self._writers.of(channel_id, write_key, read_key)
+        writer = self._plan.writers.of(channel_id, write_key, read_key)
         del write_key, read_key
-        async with self._spacing.turn(channel_id, self._licence.bulk_interval_s):
-            flow = write_bulk(writer, self._licence, entries, confirm_s=confirm_s)
+        async with self._spacing.turn(channel_id, self._plan.licence.bulk_interval_s):
+            flow = write_bulk(writer, self._plan.licence, entries, confirm_s=confirm_s)
             return await self._performer.run(flow)
 
 
 class Client:
     """ThingSpeak, blocking. May be used from several threads.
 
-    It has the methods of `AsyncClient`, with `close` for `aclose`, and takes the same
-    arguments; *transport* and *sleep* are blocking ones.
+    It has the methods of `AsyncClient`, with `close` for `aclose`.
+
+    Args:
+        transport: What carries the requests, and where to; None: httpx, to ThingSpeak.
+            It is closed with the client.
+        sleep: How to let time pass.
+        **options: Keys, licence, patience …: see `ClientOptions`.
     """
 
     def __init__(
         self,
         *,
-        read_key: AnyKey = None,
-        write_key: AnyKey = None,
         transport: Transport | None = None,
-        licence: Licence = FREE,
-        policy: RetryPolicy = RetryPolicy(),
-        write_policy: WritePolicy = WritePolicy(),
-        breakers: Breakers | None = None,
-        with_status: bool = False,
-        with_location: bool = False,
-        is_key_in_url: bool = False,
-        clock: Clock = SystemClock(),
         sleep: Callable[[float], object] = time.sleep,
-        chance: Callable[[], float] = random.random,
+        **options: Unpack[ClientOptions],
     ) -> None:
-        self._clock = clock
-        self._licence = licence
+        self._plan = plan = ClientPlan(options)
         self._performer = Performer(
             transport or HttpxTransport(),
-            policy=policy,
-            breakers=breakers or Breakers(),
-            clock=clock,
+            policy=plan.policy,
+            breakers=plan.breakers,
+            clock=plan.clock,
             sleep=sleep,
-            chance=chance,
+            chance=plan.chance,
         )
-        calls = Calls(is_key_in_url=is_key_in_url)
-        self._reads = Reads(
-            calls, read_key=read_key, with_status=with_status, with_location=with_location
-        )
-        self._writers = Writers(
-            calls,
-            write_key=write_key,
-            read_key=read_key,
-            licence=licence,
-            policy=write_policy,
-            elapsed_s=clock.elapsed_s,
-            chance=chance,
-        )
-        self._spacing = Spacing(clock=clock, sleep=sleep)
+        self._spacing = Spacing(clock=plan.clock, sleep=sleep)
 
     def __enter__(self) -> Self:
         return self
@@ -310,7 +250,7 @@ class Client:
 
     def last(self, channel_id: int, *, read_key: AnyKey = None) -> Entry | None:
         """Do what `AsyncClient.last` does."""
-        flow = self._reads.last(channel_id, read_key)
+        flow = self._plan.reads.last(channel_id, read_key)
         del read_key
         return self._performer.run(flow)
 
@@ -318,19 +258,19 @@ class Client:
         self, channel_id: int, field: int, *, read_key: AnyKey = None
     ) -> Entry | None:
         """Do what `AsyncClient.last_of_field` does."""
-        flow = self._reads.last_of_field(channel_id, field, read_key)
+        flow = self._plan.reads.last_of_field(channel_id, field, read_key)
         del read_key
         return self._performer.run(flow)
 
     def age_s(self, channel_id: int, *, read_key: AnyKey = None) -> float | None:
         """Do what `AsyncClient.age_s` does."""
-        flow = self._reads.age_s(channel_id, read_key)
+        flow = self._plan.reads.age_s(channel_id, read_key)
         del read_key
         return self._performer.run(flow)
 
     def channel(self, channel_id: int, *, read_key: AnyKey = None) -> Channel:
         """Do what `AsyncClient.channel` does."""
-        flow = self._reads.channel(channel_id, read_key)
+        flow = self._plan.reads.channel(channel_id, read_key)
         del read_key
         return self._performer.run(flow)
 
@@ -343,8 +283,8 @@ class Client:
         read_key: AnyKey = None,
     ) -> Generator[Entry]:
         """Do what `AsyncClient.entries` does."""
-        now = self._clock.now()
-        flow = self._reads.entries(channel_id, read_key, start=start, end=end, now=now)
+        now = self._plan.clock.now()
+        flow = self._plan.reads.entries(channel_id, read_key, start=start, end=end, now=now)
         del read_key
         with closing(self._performer.stream(flow)) as entries:
             yield from entries
@@ -353,7 +293,7 @@ class Client:
         self, channel_id: int, position: Position | None, *, read_key: AnyKey = None
     ) -> Generator[Entry]:
         """Do what `AsyncClient.entries_since` does."""
-        flow = self._reads.entries_since(channel_id, read_key, position)
+        flow = self._plan.reads.entries_since(channel_id, read_key, position)
         del read_key
         with closing(self._performer.stream(flow)) as entries:
             yield from entries
@@ -372,7 +312,7 @@ class Client:
         read_key: AnyKey = None,
     ) -> int:
         """Do what `AsyncClient.write` does."""
-        writer = self._writers.of(channel_id, write_key, read_key)
+        writer = self._plan.writers.of(channel_id, write_key, read_key)
         del write_key, read_key
         entry = new_entry(
             fields,
@@ -382,7 +322,7 @@ class Client:
             longitude=longitude,
             elevation=elevation,
         )
-        with self._spacing.turn(channel_id, self._licence.update_interval_s):
+        with self._spacing.turn(channel_id, self._plan.licence.update_interval_s):
             return self._performer.run(write_entry(writer, entry))
 
     def bulk_write(
@@ -395,8 +335,8 @@ class Client:
         read_key: AnyKey = None,
     ) -> BulkReport:
         """Do what `AsyncClient.bulk_write` does."""
-        writer = self._writers.of(channel_id, write_key, read_key)
+        writer = self._plan.writers.of(channel_id, write_key, read_key)
         del write_key, read_key
-        with self._spacing.turn(channel_id, self._licence.bulk_interval_s):
-            flow = write_bulk(writer, self._licence, entries, confirm_s=confirm_s)
+        with self._spacing.turn(channel_id, self._plan.licence.bulk_interval_s):
+            flow = write_bulk(writer, self._plan.licence, entries, confirm_s=confirm_s)
             return self._performer.run(flow)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from evara_core.thingspeak.history import read_history
 from evara_core.thingspeak.keys import as_key
 from evara_core.thingspeak.paging import MAX_ROWS, Rows
-from evara_core.thingspeak.resume import LATE_ROWS, read_since
+from evara_core.thingspeak.resume import VainSearches, read_since
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,6 +41,7 @@ class Reads:
         read_key: The key where none is given.
         with_status: Ask for each entry's status.
         with_location: Ask for each entry's latitude, longitude and elevation.
+        page_rows: How many rows to ask for at once.
     """
 
     def __init__(
@@ -50,9 +51,12 @@ class Reads:
         read_key: AnyKey = None,
         with_status: bool = False,
         with_location: bool = False,
+        page_rows: int = MAX_ROWS,
     ) -> None:
         self._calls = calls
         self._key = as_key(read_key)
+        self._page_rows = page_rows
+        self._searches = VainSearches()
         self._extras = ("&status=true" if with_status else "") + (
             "&location=true" if with_location else ""
         )
@@ -99,11 +103,10 @@ class Reads:
         start: datetime | None,
         end: datetime | None,
         now: datetime,
-        rows: int = MAX_ROWS,
     ) -> RowsFlow:
         """Read from *start* to *end*, each row once, oldest first."""
         is_past = end is not None and end < now - _SETTLED
-        reading = read_history(start, end, is_past=is_past, rows=rows)
+        reading = read_history(start, end, is_past=is_past, rows=self._page_rows)
         return self._ask(channel_id, self.key(key), reading)
 
     def entries_since(
@@ -111,12 +114,9 @@ class Reads:
         channel_id: int,
         key: AnyKey,
         position: Position | None,
-        *,
-        rows: int = MAX_ROWS,
-        late_rows: int = LATE_ROWS,
     ) -> RowsFlow:
         """Read what came after *position*, in the order of the ids."""
-        reading = read_since(position, rows=rows, late_rows=late_rows)
+        reading = read_since(position, rows=self._page_rows, searches=self._searches)
         return self._ask(channel_id, self.key(key), reading)
 
     def _or_nothing(

@@ -16,6 +16,8 @@ import heapq
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from cachetools import LRUCache
+
 from evara_core.errors import ChannelReset, UpstreamGarbageError
 from evara_core.thingspeak.paging import (
     CROWDED_SECOND,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from evara_core.thingspeak.models import Channel, Entry, Page, Position
     from evara_core.thingspeak.paging import Reading
 
-__all__ = ["LATE_ROWS", "REORDER_ROWS", "read_since"]
+__all__ = ["LATE_ROWS", "REORDER_ROWS", "VainSearches", "read_since"]
 
 LATE_ROWS = 32_000
 """How many rows before the position are looked through for a late one, before we believe
@@ -45,15 +47,47 @@ that an id was never used: a month of a device that reports every minute or two.
 REORDER_ROWS = 20_000
 """How many rows are held back until those with lower ids are found."""
 
+MAX_REMEMBERED = 10_000
+"""Channels with a missing row; beyond that the one that was quiet longest is forgotten."""
+
 _SECOND = timedelta(seconds=1)
 
 
+class VainSearches:
+    """Remembers which missing rows were looked for and not found.
+
+    Without it, an id that was never used would be looked for with each poll, as long as
+    it is the newest.
+    """
+
+    def __init__(self) -> None:
+        self._vain: LRUCache[int, tuple[int, int]] = LRUCache(MAX_REMEMBERED)
+
+    def note(self, channel_id: int, after: int, last: int) -> None:
+        """Remember that not all ids above *after*, up to *last*, were found."""
+        self._vain[channel_id] = (after, last)
+
+    def knows(self, channel_id: int, after: int, last: int) -> bool:
+        """Return whether that was the outcome last time."""
+        return self._vain.get(channel_id) == (after, last)
+
+
 def read_since(
-    position: Position | None, *, rows: int = MAX_ROWS, late_rows: int = LATE_ROWS
+    position: Position | None,
+    *,
+    rows: int = MAX_ROWS,
+    late_rows: int = LATE_ROWS,
+    searches: VainSearches | None = None,
 ) -> Reading:
     """Read what came after *position*, by id; None: everything.
 
     Rows that arrive while this reads are left to the next reading.
+
+    Args:
+        position: The last entry that was taken.
+        rows: How many rows to ask for at once.
+        late_rows: How many older rows to look through for one that is missing.
+        searches: What was looked for in vain before.
 
     Raises:
         ChannelReset: The row at *position* is gone or different, or ids start again.
@@ -64,16 +98,20 @@ def read_since(
     assert page is not None
     is_whole = len(page.entries) < size
     last = max([page.channel.last_entry_id or 0, *(entry.entry_id for entry in page.entries)])
-    queue = _InOrder(after=0 if position is None else position.entry_id, last=last)
+    after = 0 if position is None else position.entry_id
+    queue = _InOrder(after=after, last=last)
     if position is not None:
         yield from _verify(position, page, queue, is_whole=is_whole)
     if not is_whole:
         yield from _read_slices(lower, page, position, queue, rows)
     yield Rows(queue.push(page.entries))
-    if queue.missing:
+    searches = searches or VainSearches()
+    if queue.missing and not searches.knows(page.channel.channel_id, after, last):
         yield from _read_ahead(page, lower, queue, rows)
-    if queue.missing and position is not None:
-        yield from _read_late(lower - _SECOND, queue, rows, late_rows)
+        if queue.missing and position is not None:
+            yield from _read_late(lower - _SECOND, queue, rows, late_rows)
+        if queue.missing:
+            searches.note(page.channel.channel_id, after, last)
     yield Rows(queue.rest())
 
 

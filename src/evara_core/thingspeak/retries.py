@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from evara_core.errors import RateLimitedError, UpstreamError, UpstreamOpenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     from evara_core.flow import Flow
     from evara_core.thingspeak.breaker import Breakers
@@ -85,44 +85,35 @@ def exchange(
     """
     started_s = elapsed_s()
     road = (call.channel_id, call.request.key)
+    me = object()
+    failure: UpstreamError | None = None
     failures = 0
     while True:
-        left_s = policy.total_s - (elapsed_s() - started_s)
+        now_s = elapsed_s()
         try:
-            return (
-                yield from _attempt(call, road, breakers, min(policy.attempt_s, left_s), elapsed_s)
-            )
+            breakers.admit(road, me, now_s=now_s)
+        except UpstreamOpenError as is_open:
+            # What made it open tells more, if it was this very call.
+            raise failure or is_open from None
+        left_s = policy.total_s - (now_s - started_s)
+        try:
+            response = yield Send(call.request, min(policy.attempt_s, left_s))
+            assert response is not None
+            answer = call.read(response)
         except UpstreamError as error:
+            breakers.note(road, me, error, now_s=elapsed_s())
+            failure = error
             failures += 1
-            if not error.retryable or isinstance(error, UpstreamOpenError):
-                raise
-            if failures >= policy.attempts or not call.is_repeatable:
-                raise
-            pause_s = policy.pause_s(failures, error, chance=chance())
-            if elapsed_s() - started_s + pause_s >= policy.total_s:
-                raise
+        except BaseException:
+            # Cancelled, or abandoned: nothing was learnt.
+            breakers.leave(road, me)
+            raise
+        else:
+            breakers.note(road, me, None, now_s=now_s)
+            return answer
+        if failures >= policy.attempts or not (failure.retryable and call.is_repeatable):
+            raise failure
+        pause_s = policy.pause_s(failures, failure, chance=chance())
+        if elapsed_s() - started_s + pause_s >= policy.total_s:
+            raise failure
         yield Pause(pause_s)
-
-
-def _attempt(
-    call: Call[T],
-    road: Hashable,
-    breakers: Breakers,
-    timeout_s: float,
-    elapsed_s: Callable[[], float],
-) -> Flow[Ask, Answer, T]:
-    me = object()
-    breakers.admit(road, me, now_s=elapsed_s())
-    try:
-        response = yield Send(call.request, timeout_s)
-        assert response is not None
-        answer = call.read(response)
-    except UpstreamError as error:
-        breakers.note(road, me, error, now_s=elapsed_s())
-        raise
-    except BaseException:
-        # Cancelled, or abandoned: nothing was learnt.
-        breakers.leave(road, me)
-        raise
-    breakers.note(road, me, None, now_s=elapsed_s())
-    return answer

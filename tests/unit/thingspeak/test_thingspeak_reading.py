@@ -11,9 +11,9 @@ from evara_core.errors import AccessDeniedError, ChannelReset, UpstreamError, Up
 from evara_core.thingspeak.calls import Calls
 from evara_core.thingspeak.client import AsyncClient, Client
 from evara_core.thingspeak.history import read_history
+from evara_core.thingspeak.messages import Response
 from evara_core.thingspeak.models import Position
 from evara_core.thingspeak.paging import Rows
-from evara_core.thingspeak.messages import Response
 from evara_core.thingspeak.resume import read_since
 from evara_core.thingspeak.source import ChannelSource
 
