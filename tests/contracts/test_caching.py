@@ -13,9 +13,20 @@ from redis.asyncio import Redis
 
 from evara_core.caching.memory import MemoryStore
 from evara_core.caching.redis import RedisStore, redis_client
-from evara_core.errors import ConfigurationError, UpstreamError, UpstreamTimeoutError
+from evara_core.caching.redis_backplane import RedisBackplane
+from evara_core.errors import (
+    ConfigurationError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
 from evara_core.testing.clock import ManualClock
-from evara_core.testing.conformance.caching import CacheStoreContract
+from evara_core.testing.conformance.caching import (
+    BackplaneContract,
+    CacheStoreContract,
+    SharedStoreContract,
+    ask,
+)
+from evara_core.testing.shared_cache import MemorySharedStore
 
 
 class TestMemoryStore(CacheStoreContract):
@@ -42,6 +53,105 @@ class TestRedisStore(CacheStoreContract):
     def let_pass(self) -> Callable[[float], None]:
         # Redis reads its clock once per turn of its loop, in whole milliseconds.
         return lambda seconds: time.sleep(seconds + 0.01)
+
+
+class TestMemorySharedStore(SharedStoreContract, BackplaneContract):
+    @pytest.fixture
+    def store(self, clock: ManualClock) -> MemorySharedStore:
+        return MemorySharedStore(clock=clock)
+
+    @pytest.fixture
+    def backplane(self, store: MemorySharedStore) -> MemorySharedStore:
+        return store
+
+    @pytest.fixture
+    def let_pass(self, clock: ManualClock) -> Callable[[float], None]:
+        return clock.advance
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("protocol", [2, 3], scope="class")
+class TestSharedRedis(SharedStoreContract, BackplaneContract):
+    tick_s = 0.02
+
+    @pytest.fixture
+    async def client(self, redis_url: str, protocol: int) -> AsyncIterator[Redis]:
+        client = redis_client(f"{redis_url}&protocol={protocol}", timeout_s=10)
+        yield client
+        await client.aclose()
+
+    @pytest.fixture
+    def store(self, client: Redis) -> RedisStore:
+        return RedisStore(client, deadline_s=5)
+
+    @pytest.fixture
+    def backplane(self, client: Redis) -> RedisBackplane:
+        return RedisBackplane(client)
+
+    @pytest.fixture
+    def let_pass(self) -> Callable[[float], None]:
+        return lambda seconds: time.sleep(seconds + 0.01)
+
+    async def test_a_version_that_was_lost_comes_back_larger(
+        self, store: RedisStore, client: Redis
+    ) -> None:
+        await self.fill(store, "k", "a")
+        before = await store.invalidate(keys=[], tags=["a"], origin="me")
+        await self.fill(store, "k", "a")
+
+        await client.delete("{evara:cache}:v:a")
+        [taken] = await store.take([ask("k", "a")])
+
+        assert taken.value is None
+        assert taken.versions[0] > before["a"]
+
+    async def test_scripts_that_the_server_forgot_are_sent_again(
+        self, store: RedisStore, client: Redis
+    ) -> None:
+        await self.fill(store, "k")
+        await client.script_flush()
+
+        assert (await store.take([ask("k")]))[0].value == b"value"
+
+    async def test_a_stream_that_was_trimmed_has_a_gap(
+        self, store: RedisStore, backplane: RedisBackplane, client: Redis
+    ) -> None:
+        position = await backplane.position()
+        for key in "abc":
+            await store.invalidate(keys=[key], tags=[], origin="me")
+        await client.xtrim("{evara:cache}:news", maxlen=1, approximate=False)
+
+        news = await backplane.read(position, wait_s=5)
+
+        assert news.has_gap
+        assert [told.keys for told in news.invalidations] == [("c",)]
+
+    async def test_a_redis_that_began_anew_has_a_gap(
+        self, store: RedisStore, backplane: RedisBackplane, client: Redis
+    ) -> None:
+        await store.invalidate(keys=["a"], tags=[], origin="me")
+        position = await backplane.position()
+        await client.flushall()
+
+        silent = await backplane.read(position, wait_s=0.01)
+        assert silent.has_gap
+        await store.invalidate(keys=["b"], tags=[], origin="me")
+
+        assert (await backplane.read(position, wait_s=5)).has_gap
+        assert not (await backplane.read(silent.position, wait_s=5)).has_gap
+
+    @pytest.mark.parametrize("body", ["{", "[]", '[["k"], ["a"]]'])
+    async def test_a_message_that_is_not_ours_is_a_gap(
+        self, store: RedisStore, backplane: RedisBackplane, client: Redis, body: str
+    ) -> None:
+        position = await backplane.position()
+        await client.xadd("{evara:cache}:news", {"s": 1, "o": "x", "b": body, "v": ""})
+        await store.invalidate(keys=["b"], tags=[], origin="me")
+
+        news = await backplane.read(position, wait_s=5)
+
+        assert news.has_gap
+        assert [told.keys for told in news.invalidations] == [("b",)]
 
 
 def test_a_client_that_decodes_is_refused() -> None:

@@ -17,6 +17,8 @@ from evara_core.errors import ClosedError, ConfigurationError, UpstreamError, Up
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from evara_core.caching.stamps import Stamp
+
 __all__ = ["Flight", "Flights"]
 
 T = TypeVar("T")
@@ -29,16 +31,24 @@ _LOADING: Final[ContextVar[frozenset[tuple[int, str]]]] = ContextVar(
 class Flight(Generic[T]):
     """A load under way."""
 
-    __slots__ = ("_raised", "is_detached", "task", "waiters")
+    __slots__ = ("_raised", "is_abandoned", "stamp", "task", "waiters")
 
-    def __init__(self) -> None:
+    def __init__(self, stamp: Stamp) -> None:
+        self.stamp = stamp
+        """Taken before the load began. Once it does not hold, something was invalidated: who
+        waits gets the answer (they asked before), but nobody joins and nothing is kept."""
+
         self.task: asyncio.Task[T] | None = None
         self.waiters = 0
-        self.is_detached = False
-        """Something was invalidated meanwhile: whoever waits gets the answer (they asked
-        before), but it may not be stored, and nobody joins any more."""
+        self.is_abandoned = False
+        """Nobody waits any more, and it was cancelled."""
 
         self._raised = False
+
+    @property
+    def is_joinable(self) -> bool:
+        """Whether its answer is good for who asks now."""
+        return not self.is_abandoned and self.stamp.holds()
 
     async def wait(self) -> T:
         """Return what the load returns.
@@ -55,8 +65,7 @@ class Flight(Generic[T]):
         except asyncio.CancelledError as error:
             caller = asyncio.current_task()
             if self.task.cancelled() and caller is not None and not caller.cancelling():
-                problem = "the load was cancelled"
-                raise UpstreamError(problem) from error
+                raise UpstreamError("the load was cancelled") from error
             raise
         except Exception as error:
             if not self._raised:
@@ -66,7 +75,7 @@ class Flight(Generic[T]):
         finally:
             self.waiters -= 1
             if self.waiters == 0 and not self.task.done():
-                self.is_detached = True
+                self.is_abandoned = True
                 self.task.cancel()
 
 
@@ -85,11 +94,13 @@ class Flights:
     def __len__(self) -> int:
         return sum(map(len, self._by_loop.values()))
 
-    async def join(self, key: str, load: Callable[[Flight[T]], Awaitable[T]]) -> T:
+    async def join(
+        self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
+    ) -> T:
         """Return what *load* returns, or what one that is under way for *key* will.
 
         *load* runs in a context of its own, without the caller's context variables: it is
-        not only the caller's.
+        not only the caller's. *take_stamp* is called before it begins.
 
         Raises:
             ConfigurationError: *load* asks, in the end, for its own key.
@@ -97,23 +108,32 @@ class Flights:
             ClosedError: The flights were closed.
         """
         if (id(self), key) in _LOADING.get():
-            problem = f"the load of {key!r} asks for its own key"
-            raise ConfigurationError(problem)
-        if self._is_closed:
-            problem = "the cache is closed"
-            raise ClosedError(problem)
-        under_way = self._by_loop.setdefault(asyncio.get_running_loop(), {})
-        flight: Flight[T] | None = under_way.get(key)
-        if flight is None or flight.is_detached:
-            flight = under_way[key] = self._start(key, load, under_way)
-        return await flight.wait()
+            raise ConfigurationError(f"the load of {key!r} asks for its own key")
+        return await self._flight(key, load, take_stamp).wait()
 
-    def detach(self, key: str) -> None:
-        """Let nobody join the load of *key* any more, and forbid it to store its result."""
-        for under_way in list(self._by_loop.values()):
-            flight = under_way.pop(key, None)
-            if flight is not None:
-                flight.is_detached = True
+    def start(
+        self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
+    ) -> bool:
+        """Begin *load* in the background, unless one is under way for *key*.
+
+        Nobody waits for it, so nobody's leaving ends it. Returns whether it was begun.
+        """
+        if self._is_closed or self._joinable(key) is not None:
+            return False
+        self._begin(key, load, take_stamp)
+        return True
+
+    def _flight(
+        self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
+    ) -> Flight[T]:
+        if self._is_closed:
+            raise ClosedError("the cache is closed")
+        return self._joinable(key) or self._begin(key, load, take_stamp)
+
+    def _joinable(self, key: str) -> Flight[Any] | None:
+        under_way = self._by_loop.get(asyncio.get_running_loop(), {})
+        flight = under_way.get(key)
+        return flight if flight is not None and flight.is_joinable else None
 
     async def aclose(self) -> None:
         """Cancel what is under way in this loop, and wait for it to end."""
@@ -124,13 +144,12 @@ class Flights:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(
-        self,
-        key: str,
-        load: Callable[[Flight[T]], Awaitable[T]],
-        under_way: dict[str, Flight[Any]],
+    def _begin(
+        self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
     ) -> Flight[T]:
-        flight: Flight[T] = Flight()
+        under_way = self._by_loop.setdefault(asyncio.get_running_loop(), {})
+        flight: Flight[T] = Flight(take_stamp())
+        under_way[key] = flight
         context = Context()
         context.run(_LOADING.set, _LOADING.get() | {(id(self), key)})
         flight.task = asyncio.get_running_loop().create_task(
@@ -153,11 +172,12 @@ class Flights:
                 return await load(flight)
         except TimeoutError as error:
             if limit.expired():
-                problem = f"the load of {key!r} took more than {self._deadline_s:g} s"
-                raise UpstreamTimeoutError(problem) from error
+                raise UpstreamTimeoutError(
+                    f"the load of {key!r} took more than {self._deadline_s:g} s"
+                ) from error
             raise
         finally:
-            # By identity: after a detach, the key may belong to a newer flight.
+            # By identity: after an invalidation, the key may belong to a newer flight.
             if under_way.get(key) is flight:
                 del under_way[key]
 

@@ -35,8 +35,7 @@ class CacheKey:
 
     def __post_init__(self) -> None:
         if not self.region or not self.scope:
-            problem = "a cache key needs a region and a scope"
-            raise ConfigurationError(problem)
+            raise ConfigurationError("a cache key needs a region and a scope")
         parts = (self.region, self.scope, self.name)
         text = ":".join(map(_escaped, parts))
         if len(text) > _MAX_CHARS:

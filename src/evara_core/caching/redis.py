@@ -1,28 +1,31 @@
-"""The cache that processes share."""
+"""The cache that processes share, in Redis or Valkey."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from hashlib import sha1
+from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
 
 from evara_core._optional import provided_by
-from evara_core.caching.ports import CacheStore
+from evara_core.caching import redis_scripts
+from evara_core.caching.ports import Ask, CacheStore, SharedStore, Taken, Turn
 from evara_core.errors import ConfigurationError, UpstreamError, UpstreamTimeoutError
+from evara_core.serialization import dump_json
 
 with provided_by("redis", package="redis"):
     from redis.asyncio import BlockingConnectionPool, Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError
+    from redis.exceptions import NoScriptError, RedisError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Sequence
 
-__all__ = ["RedisStore", "redis_client"]
+__all__ = ["RedisGate", "RedisStore", "redis_client"]
 
-T = TypeVar("T")
+_TURNS: Final = (Turn.NOBODYS, Turn.YOURS, Turn.YOURS_UNSTORED, Turn.ANOTHERS)
 
 
 def redis_client(
@@ -45,26 +48,74 @@ def redis_client(
     return Redis.from_pool(pool)
 
 
-class RedisStore(CacheStore):
+class RedisGate:
+    """The one way to Redis: every command has a deadline and fails in our terms."""
+
+    def __init__(self, redis: Redis, *, deadline_s: float = 0.05) -> None:
+        if redis.connection_pool.connection_kwargs.get("decode_responses"):
+            raise ConfigurationError("the Redis client must not decode responses")
+        self._redis = redis
+        self._deadline_s = deadline_s
+        self._hashes: dict[str, str] = {}
+
+    async def ask(self, *command: Any, extra_s: float = 0.0) -> Any:  # noqa: ANN401 - whatever Redis answers
+        """Return what Redis answers within the deadline, *extra_s* put to it.
+
+        Raises:
+            UpstreamTimeoutError: Nothing came. Whether it took effect is unknown.
+            UpstreamError: Redis is away, or does not understand.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_s + extra_s):
+                return await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        except NoScriptError:
+            raise
+        except TimeoutError as error:
+            raise UpstreamTimeoutError("Redis did not answer in time") from error
+        except (RedisError, OSError) as error:
+            raise UpstreamError(f"Redis: {error}") from error
+
+    async def run(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:  # noqa: ANN401 - as above
+        """Return what *script* returns."""
+        known = self._hashes.get(script)
+        if known is None:
+            known = sha1(script.encode(), usedforsecurity=False).hexdigest()
+            self._hashes[script] = known
+        try:
+            return await self.ask("EVALSHA", known, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await self.ask("EVAL", script, len(keys), *keys, *arguments)
+
+
+class RedisStore(CacheStore, SharedStore):
     """A cache in Redis. The client is the caller's, to open and to close.
 
-    Every call ends within *deadline_s*, whatever the client's own patience is.
+    All processes that are to share give the same *prefix*. Its braces keep all keys in one
+    slot of a cluster, as the scripts need it.
     """
 
     def __init__(
-        self, redis: Redis, *, prefix: str = "evara:cache:", deadline_s: float = 0.05
+        self,
+        redis: Redis,
+        *,
+        prefix: str = "{evara:cache}:",
+        deadline_s: float = 0.05,
+        version_life_s: float = 7 * 86_400,
+        stream_length: int = 10_000,
     ) -> None:
-        if redis.connection_pool.connection_kwargs.get("decode_responses"):
-            problem = "the Redis client must not decode responses"
-            raise ConfigurationError(problem)
-        self._redis = redis
+        self._gate = RedisGate(redis, deadline_s=deadline_s)
         self._prefix = prefix
-        self._deadline_s = deadline_s
+        self._version_life_s = version_life_s
+        self._stream_length = stream_length
+
+    @property
+    def longest_ttl_s(self) -> float:
+        """Longer than this nothing may be kept: versions must outlive what depends on them."""
+        return self._version_life_s / 2
 
     @override
     async def get(self, key: str) -> bytes | None:
-        value = await self._ask(self._redis.get(self._prefix + key))
-        assert not isinstance(value, str), "the client does not decode"
+        value: bytes | None = await self._gate.ask("GET", self._prefix + key)
         return value
 
     @override
@@ -74,19 +125,75 @@ class RedisStore(CacheStore):
         if ttl_ms <= 0:
             await self.drop(key)
             return
-        await self._ask(self._redis.psetex(self._prefix + key, ttl_ms, value))
+        await self._gate.ask("PSETEX", self._prefix + key, ttl_ms, value)
 
     @override
     async def drop(self, key: str) -> None:
-        await self._ask(self._redis.unlink(self._prefix + key))
+        await self._gate.ask("UNLINK", self._prefix + key)
 
-    async def _ask(self, call: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                return await call
-        except TimeoutError as error:
-            problem = "Redis did not answer in time"
-            raise UpstreamTimeoutError(problem) from error
-        except (RedisError, OSError) as error:
-            problem = f"Redis: {error}"
-            raise UpstreamError(problem) from error
+    @override
+    async def take(self, asks: Sequence[Ask]) -> list[Taken]:
+        keys: list[str] = []
+        arguments: list[str | int] = [_ms(self._version_life_s)]
+        for ask in asks:
+            keys += self._keys(ask.key)
+            keys += self._tag_keys(ask.tags)
+            arguments += [len(ask.tags), ask.schema, ask.token]
+            arguments += [_ms(ask.lease_s), _ms(ask.refresh_within_s)]
+        found = await self._gate.run(redis_scripts.TAKE, keys, *arguments)
+        return [
+            Taken(
+                turn=_TURNS[turn],
+                value=value,
+                remaining_s=left / 1000,
+                versions=_versions(joined),
+            )
+            for turn, value, left, joined in found
+        ]
+
+    @override
+    async def put_leased(
+        self, ask: Ask, versions: tuple[int, ...], value: bytes, *, ttl_s: float
+    ) -> bool:
+        stamp = f"{','.join(map(str, versions))},{ask.schema}"
+        arguments = (ask.token, stamp, value, max(1, _ms(ttl_s)))
+        return bool(await self._gate.run(redis_scripts.PUT, self._keys(ask.key), *arguments))
+
+    @override
+    async def release(self, ask: Ask) -> None:
+        await self._gate.run(redis_scripts.RELEASE, self._keys(ask.key)[1:], ask.token)
+
+    @override
+    async def invalidate(
+        self, *, keys: Sequence[str], tags: Sequence[str], origin: str, settle_s: float = 0.0
+    ) -> dict[str, int]:
+        names = [f"{self._prefix}seq", f"{self._prefix}news"]
+        for key in keys:
+            names += self._keys(key)
+        names += self._tag_keys(tags)
+        versions = await self._gate.run(
+            redis_scripts.INVALIDATE,
+            names,
+            origin,
+            dump_json([keys, tags]),
+            self._stream_length,
+            _ms(self._version_life_s),
+            _ms(settle_s),
+            len(keys),
+            len(tags),
+        )
+        return dict(zip(tags, map(int, versions), strict=True))
+
+    def _keys(self, key: str) -> list[str]:
+        return [f"{self._prefix}e:{key}", f"{self._prefix}l:{key}"]
+
+    def _tag_keys(self, tags: Sequence[str]) -> list[str]:
+        return [f"{self._prefix}{kind}:{tag}" for tag in tags for kind in "vh"]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _versions(joined: bytes) -> tuple[int, ...]:
+    return tuple(map(int, joined.split(b","))) if joined else ()

@@ -8,7 +8,9 @@ from contextvars import ContextVar
 
 import pytest
 
-from evara_core.caching.flights import Flight, Flights
+from evara_core.caching.flights import Flight
+from evara_core.caching.flights import Flights as KeyedFlights
+from evara_core.caching.stamps import Stamps
 from evara_core.errors import (
     ClosedError,
     ConfigurationError,
@@ -16,6 +18,18 @@ from evara_core.errors import (
     UpstreamRefusedError,
     UpstreamTimeoutError,
 )
+
+
+class Flights(KeyedFlights):
+    """Flights whose stamps are of the key alone."""
+
+    def __init__(self, *, deadline_s: float = 30.0) -> None:
+        super().__init__(deadline_s=deadline_s)
+        self.stamps = Stamps()
+
+    async def join(self, key, load):
+        return await super().join(key, load, lambda: self.stamps.take(key, ()))
+
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
@@ -151,12 +165,12 @@ async def test_an_error_that_nobody_waits_for_is_not_complained_about() -> None:
     assert complaints == []
 
 
-async def test_after_a_detach_nobody_joins_the_old_load() -> None:
+async def test_after_an_invalidation_nobody_joins_the_old_load() -> None:
     flights, old, new = Flights(), Gate("old"), Gate("new")
     early = asyncio.create_task(flights.join("k", old))
     await turns()
 
-    flights.detach("k")
+    flights.stamps.touch(keys=["k"])
     late = asyncio.create_task(flights.join("k", new))
     await turns()
     old.open.set()

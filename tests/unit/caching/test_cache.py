@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
+from evara_core.caching.cache import Cache
 from evara_core.caching.keys import CacheKey
-from evara_core.caching.memory import MemoryStore
-from evara_core.caching.regions import Cache
 from evara_core.errors import ConfigurationError, UpstreamError
 from evara_core.testing.clock import ManualClock
+from evara_core.testing.shared_cache import MemorySharedStore
 
 KEY = CacheKey(region="dashboard", scope="distributor_id=d1", name="stats")
 
@@ -31,37 +31,16 @@ class Source:
         return value
 
 
-class Shaky(MemoryStore):
-    """A store that is away when a test says so."""
-
-    is_away = False
-
-    async def get(self, key: str) -> bytes | None:
-        self._check()
-        return await super().get(key)
-
-    async def put(self, key: str, value: bytes, *, ttl_s: float) -> None:
-        self._check()
-        await super().put(key, value, ttl_s=ttl_s)
-
-    async def drop(self, key: str) -> None:
-        self._check()
-        await super().drop(key)
-
-    def _check(self) -> None:
-        if self.is_away:
-            problem = "away"
-            raise UpstreamError(problem)
-
-
 @pytest.fixture
-def store(clock: ManualClock) -> Shaky:
-    return Shaky(clock=clock)
+def shared(clock: ManualClock) -> MemorySharedStore:
+    return MemorySharedStore(clock=clock)
 
 
-@pytest.fixture
-def cache(store: Shaky) -> Cache:
-    return Cache(store)
+@pytest.fixture(params=["alone", "shared"])
+def cache(request: pytest.FixtureRequest, shared: MemorySharedStore, clock: ManualClock) -> Cache:
+    """In this process alone, and with a shared store behind it: the same in all that follows."""
+    l2 = shared if request.param == "shared" else None
+    return Cache(l2=l2, clock=clock, chance=lambda: 0.5)
 
 
 @pytest.fixture
@@ -152,43 +131,6 @@ async def test_an_error_is_not_cached(cache: Cache, source: Source) -> None:
         await cache.get_or_load(KEY, fail, ttl_s=60)
 
     assert await ask(cache, source) == b"1"
-
-
-async def test_a_store_that_is_away_is_slower_not_wrong(
-    cache: Cache, store: Shaky, source: Source
-) -> None:
-    store.is_away = True
-
-    assert await ask(cache, source) == b"1"
-    assert await ask(cache, source) == b"1"
-
-    assert source.loads == 2
-    assert cache.stats.store_failures > 0
-
-
-async def test_an_invalidation_that_the_store_did_not_hear_is_made_up_for(
-    cache: Cache, store: Shaky, source: Source
-) -> None:
-    await ask(cache, source)
-    source.value = b"2"
-
-    store.is_away = True
-    await cache.invalidate(KEY)
-    store.is_away = False
-
-    assert await ask(cache, source) == b"2"
-    assert (await cache.get_or_load(KEY, source.load, ttl_s=60)).is_hit
-
-
-async def test_while_an_invalidation_is_owed_the_store_is_not_believed(
-    cache: Cache, store: Shaky, source: Source
-) -> None:
-    await ask(cache, source)
-    source.value = b"2"
-    store.is_away = True
-    await cache.invalidate(KEY)
-
-    assert await ask(cache, source) == b"2"
 
 
 async def test_closing_ends_the_loads(cache: Cache, source: Source) -> None:
