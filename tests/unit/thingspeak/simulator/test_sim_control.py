@@ -6,7 +6,11 @@ import httpx
 import pytest
 
 from evara_core.clock import SystemClock
+from evara_core.errors import InvalidInputError
 from evara_core.thingspeak.simulator.app import Simulator
+from evara_core.thingspeak.simulator.chance import Chance
+from evara_core.thingspeak.simulator.faults import FaultPlan
+from evara_core.thingspeak.simulator.orders import add_rule
 
 
 @pytest.fixture
@@ -145,10 +149,12 @@ async def test_a_fault_that_makes_no_sense_is_refused_with_the_reason(order, tol
     assert answer.json()["problem"].startswith(problem)
 
 
-async def test_a_latency_that_cannot_be_is_refused(visitor):
-    answer = await visitor.send_json("/_control/faults", b'{"kind":"delay","typical_s":1e999}')
+def test_a_latency_that_cannot_be_is_refused():
+    plan = FaultPlan(chance=Chance(1))
 
-    assert answer.status_code == 400
+    with pytest.raises(InvalidInputError, match="finite"):
+        add_rule(plan, {"kind": "delay", "typical_s": float("inf")})
+    assert plan.rules == []
 
 
 @pytest.mark.parametrize(

@@ -278,3 +278,35 @@ async def test_statistics_of_the_last_rows(simulator, channel, visitor, fill):
     assert (await ask("last_sum"))["field1"] == "90.0"
     assert (await ask("last_sum", results=100))["field1"] == "190.0"
     assert (await ask("last_sum"))["field2"] is None
+
+
+async def test_single_rows_and_statuses_come_in_every_format(simulator, channel, visitor, clock):
+    await visitor.post("/update", channel.write_key, field1="7", status="ok")
+
+    async def text(path, **params):
+        return (await visitor.get(f"/channels/1/{path}", channel.read_key, **params)).text
+
+    assert await text("status.csv") == (
+        "created_at,entry_id,status\n2026-03-01T12:00:00+00:00,1,ok\n"
+    )
+    assert await text("fields/1/last.csv") == (
+        "created_at,entry_id,field1\n2026-03-01T12:00:00+00:00,1,7\n"
+    )
+    assert "<status>ok</status>" in await text("status/last.xml")
+    assert "<field1>7</field1>" in await text("feeds/last.xml")
+    assert (await text("feeds/last.txt")).startswith('{"created_at"')
+    assert await text("feeds/last_sum.csv") == (
+        "created_at,field1,field2\n2026-03-01T12:00:00+00:00,7.0,\n"
+    )
+    assert "<field1>7.0</field1>" in await text("feeds/last_sum.xml")
+
+
+async def test_an_empty_channel_has_neither_age_nor_statistics(channel, visitor):
+    for path in ("feeds/last_data_age.json", "fields/1/last_data_age.json", "feeds/last_sum.json"):
+        answer = await visitor.get(f"/channels/1/{path}", channel.read_key)
+
+        assert (answer.status_code, answer.text) == (200, "-1")
+
+
+async def test_an_empty_channel_can_be_aggregated(channel, visitor):
+    assert await visitor.feeds(channel, average=60) == []

@@ -48,7 +48,6 @@ async def talk(url, *sent):
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
     for data in sent:
         writer.write(data)
-        await writer.drain()
         await asyncio.sleep(0)
     with anyio.fail_after(5):
         answer = await reader.read()
@@ -208,22 +207,50 @@ async def test_a_status_that_nobody_knows_has_a_phrase_all_the_same(simulator, p
     assert (await client.get("/channels/1/feeds.json")).status_code == 599
 
 
-async def test_a_large_answer_waits_for_a_slow_reader(simulator, client, url, clock):
-    channel = simulator.create_channel(public=True)
-    for _ in range(3000):
-        simulator.write(channel.channel_id, {1: "x" * 250})
+async def test_a_large_answer_waits_for_a_slow_reader(simulator, url, clock):
+    channel = simulator.create_channel(public=True, labels=dict.fromkeys(range(1, 9), "x"))
+    for _ in range(4000):
+        simulator.write(channel.channel_id, dict.fromkeys(range(1, 9), "x" * 250))
         clock.advance(1)
+    slow = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    reader, writer = await asyncio.open_connection(sock=slow, limit=4096)
 
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", int(url.rpartition(":")[2]), limit=1
-    )
     path = f"/channels/{channel.channel_id}/feeds.json?results=8000"
-    writer.write(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode() * 1)
+    writer.write(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
     await asyncio.sleep(0.05)
     answer = await reader.read()
     writer.close()
 
+    assert len(answer) > 8_000_000
     assert answer.endswith(b"}]}")
+
+
+async def test_a_caller_that_sends_ahead_too_much_waits(public, url):
+    one = b"GET /channels/1/feeds/1.json HTTP/1.1\r\nX: " + b"y" * 50_000 + b"\r\n\r\n"
+    last = b"GET /channels/1/feeds/2.json HTTP/1.1\r\nConnection: close\r\n\r\n"
+
+    answer = await talk(url, one * 100 + last)
+
+    assert answer.count(b'"entry_id":1') == 100
+    assert answer.count(b'"entry_id":2') == 1
+
+
+async def test_a_body_may_come_in_pieces(public, url):
+    body = b"field1=9&api_key=" + public.write_key.encode()
+    head = b"POST /update HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    chunked = (
+        b"POST /update HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"%x;ext=1\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    )
+
+    first = await talk(url, *[bytes([byte]) for byte in head % len(body) + body])
+    second = await talk(url, *[bytes([byte]) for byte in chunked])
+
+    assert first.endswith(b"\r\n\r\n3")
+    # Read whole, and refused because it came too soon.
+    assert second.endswith(b"\r\n\r\n0")
 
 
 async def test_ending_the_server_ends_what_it_was_answering(simulator, public):

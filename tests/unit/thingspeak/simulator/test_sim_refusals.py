@@ -13,7 +13,7 @@ from evara_core.thingspeak.simulator.profile import HOSTED
 FEEDS = ("feeds.json", "feeds.csv", "feeds.xml", "fields/1.json")
 ENTRIES = (
     "feeds/last.json", "feeds/1.json", "fields/1/last.json", "status.json", "status/last.json",
-    "feeds/last_average.json",
+    "feeds/last_average.json", "feeds/last_data_age.json",
 )  # fmt: skip
 
 
@@ -38,7 +38,14 @@ async def test_a_private_entry_is_minus_one_in_two_spellings_and_two_statuses(
     older = await rails_visitor.get(f"/channels/1/{path}")
 
     assert (hosted.status_code, hosted.text) == (400, "-1")
-    assert (older.status_code, older.text) == (200, '"-1"')
+    if "age" not in path:
+        assert (older.status_code, older.text) == (200, '"-1"')
+
+
+async def test_a_private_channel_is_not_exported(channel, visitor):
+    answer = await visitor.get("/stream/channels/1/feeds.csv")
+
+    assert (answer.status_code, answer.text) == (400, "-1")
 
 
 async def test_what_is_private_has_a_spelling_in_text_too(rails_channel, rails_visitor):

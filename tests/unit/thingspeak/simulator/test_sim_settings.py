@@ -125,12 +125,14 @@ async def test_a_channel_is_made_changed_and_deleted(simulator, visitor):
 
     made = await visitor.post("/channels.json", key, name="New", field1="Level", public_flag="true")
     changed = await visitor.send(
-        "PUT", "/channels/1.json", key, data={"field1": "", "field2": "Depth", "tags": "a, b"}
-    )
+        "PUT", "/channels/1.json", key,
+        data={"field1": "", "field2": "Depth", "tags": "a, b", "description": "On the roof"},
+    )  # fmt: skip
     labels = (await visitor.get("/channels/1/feeds.json")).json()["channel"]
     deleted = await visitor.send("DELETE", "/channels/1.json", key)
 
     assert made.json()["name"] == "New"
+    assert changed.json()["description"] == "On the roof"
     assert changed.json()["tags"] == [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
     assert "field1" not in labels
     assert labels["field2"] == "Depth"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from evara_core.thingspeak.simulator.talkback import MAX_COMMANDS
+
 
 @pytest.fixture
 def queue(simulator):
@@ -128,3 +130,16 @@ async def test_only_the_older_server_lets_a_command_skip_the_interval(
 
     assert channel.history.count(simulator.now_s()) == 1
     assert rails_channel.history.count(rails.now_s()) == 2
+
+
+async def test_as_text_a_new_command_is_its_number(visitor, queue):
+    answer = await visitor.post("/talkbacks/1/commands", queue.key, command_string="OPEN")
+
+    assert answer.text == "1"
+
+
+async def test_a_queue_is_bounded(queue, commands):
+    for _ in range(MAX_COMMANDS):
+        queue.add("OPEN", now_s=0)
+
+    assert (await commands("POST", command_string="OPEN")).status_code == 413

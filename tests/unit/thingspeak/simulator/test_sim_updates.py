@@ -230,3 +230,11 @@ async def test_a_channel_can_live_ahead_of_the_server(simulator, channel, visito
     row = (await visitor.post("/update.json", channel.write_key, field1="1")).json()
 
     assert row["created_at"] == "2026-03-01T12:01:30Z"
+
+
+async def test_a_form_in_parts_is_not_read(channel, visitor):
+    answer = await visitor.send(
+        "POST", "/update", data={"api_key": channel.write_key}, files={"file": b"x"}
+    )
+
+    assert (answer.status_code, answer.text) == (400, "0")

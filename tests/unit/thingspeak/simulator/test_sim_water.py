@@ -177,3 +177,14 @@ def test_noise_has_mean_0_and_deviation_1():
 
     assert sum(values) / 1024 == pytest.approx(0, abs=0.1)
     assert sum(value**2 for value in values) / 1024 == pytest.approx(1, abs=0.1)
+
+
+def test_only_two_days_are_ever_kept_in_mind():
+    tank, well, flow = tank_of(1), well_of(1), flow_of(1)
+
+    for day in range(50):
+        tank.level_cm(day * DAY_S)
+        well.state(day * DAY_S)
+        flow.total_l(day * DAY_S)
+
+    assert max(len(water._days) for water in (tank, well, flow)) <= 2

@@ -136,6 +136,15 @@ async def test_an_offset_picks_a_zone_that_has_it_now(simulator, channel, visito
     assert summer[0]["created_at"] == "2026-03-01T06:00:00-06:00"
 
 
+@pytest.mark.parametrize("offset", ["99", "half", "0"])
+async def test_an_offset_that_no_zone_has_is_utc(simulator, channel, visitor, fill, offset):
+    fill(simulator, channel, "1")
+
+    rows = await visitor.feeds(channel, offset=offset)
+
+    assert rows[0]["created_at"].startswith("2026-03-01T12:00:00")
+
+
 async def test_a_timezone_beats_an_offset(simulator, channel, visitor, fill):
     fill(simulator, channel, "1")
 
