@@ -10,14 +10,14 @@ from evara_core.telemetry.connectivity import Reach
 from evara_core.telemetry.translate import Translator, translator_for
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from evara_core.alerts.episodes import AlertState
     from evara_core.monitor.ports import Judge, Watched
     from evara_core.telemetry.kinds import KindRegistry
     from evara_core.telemetry.mapping import ChannelMapping
-    from evara_core.telemetry.models import Node
+    from evara_core.telemetry.models import Node, Reading
     from evara_core.telemetry.state import NodeState
     from evara_core.thingspeak.models import Position
 
@@ -63,8 +63,22 @@ class Fleet:
         """Return a node, or None when it is not watched any more."""
         return self._nodes.get(node_id)
 
+    def unknown(
+        self, watched: Sequence[Watched], anew: Collection[str] | None
+    ) -> Iterator[Watched]:
+        """Yield those of *watched* that `take_over` will take as the store has them."""
+        for found in watched:
+            node_id = found.node.node_id
+            if anew is None or node_id in anew or node_id not in self._nodes:
+                yield found
+
     def take_over(
-        self, watched: Sequence[Watched], *, now: datetime, anew: Collection[str] | None
+        self,
+        watched: Sequence[Watched],
+        *,
+        now: datetime,
+        anew: Collection[str] | None,
+        recent: Mapping[str, Sequence[Reading]],
     ) -> None:
         """Learn what the store holds; nodes that are not in *watched* are forgotten.
 
@@ -73,6 +87,7 @@ class Fleet:
             now: By our clock.
             anew: The nodes whose position, state and alerts are taken from there, because
                 memory may be ahead of it; None: of all. New nodes are always taken.
+            recent: The readings that rules look back on, of the nodes that are taken.
         """
         known = self._nodes
         self._nodes = {}
@@ -81,6 +96,7 @@ class Fleet:
             tracked = known.pop(node_id, None)
             if tracked is None or anew is None or node_id in anew:
                 tracked = self._anew(found, tracked, now)
+                self._restore(found, recent.get(node_id, ()))
             elif (tracked.node, tracked.mapping) != (found.node, found.mapping):
                 self._remap(tracked, found)
             tracked.read_key = found.read_key
@@ -92,13 +108,6 @@ class Fleet:
         translator, problem = self._translator(found)
         if problem is None and before is not None:
             problem = before.problem
-        self._judge.restore(
-            found.node,
-            found.alerts,
-            last_sample_at=found.state.last_reading_at,
-            last_received_at=found.state.last_seen_at,
-            values=found.state.values,
-        )
         return Tracked(
             node=found.node,
             mapping=found.mapping,
@@ -109,6 +118,16 @@ class Fleet:
             state=found.state,
             alerts=found.alerts,
             reach=Reach(begun_at=now) if before is None else before.reach,
+        )
+
+    def _restore(self, found: Watched, recent: Sequence[Reading]) -> None:
+        self._judge.restore(
+            found.node,
+            found.alerts,
+            last_sample_at=found.state.last_reading_at,
+            last_received_at=found.state.last_seen_at,
+            values=found.state.values,
+            recent=recent,
         )
 
     def _remap(self, tracked: Tracked, found: Watched) -> None:

@@ -31,11 +31,19 @@ if TYPE_CHECKING:
     from evara_core.ids import IdSource
     from evara_core.monitor.counters import Counters
     from evara_core.monitor.fleet import Fleet, Tracked
-    from evara_core.monitor.ports import IngestStore, Judge, NodeUpdate
+    from evara_core.monitor.ports import IngestStore, Judge, NodeUpdate, Watched
     from evara_core.monitor.settings import MonitorSettings
     from evara_core.monitor.waiting import Sleep
+    from evara_core.telemetry.models import Reading
+    from evara_core.telemetry.ports import ReadingStore
 
-__all__ = ["Writer"]
+__all__ = ["RECENT_READINGS", "Writer"]
+
+RECENT_READINGS = 20_000
+"""Readings of one node that are given to the rules after a restart: a week of one every 30 s,
+which is as much as they remember."""
+
+_INSTANT = timedelta(microseconds=1)
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +58,7 @@ class Writer:
         self,
         *,
         store: IngestStore,
+        readings: ReadingStore | None,
         judge: Judge,
         fleet: Fleet,
         ids: IdSource,
@@ -61,6 +70,7 @@ class Writer:
         on_news: Callable[[], None],
     ) -> None:
         self._store = store
+        self._readings = readings
         self._judge = judge
         self._fleet = fleet
         self._ids = ids
@@ -124,6 +134,24 @@ class Writer:
             await self._pause(error)
         except Exception as error:  # noqa: BLE001 - there will be another sweep
             self._failed(error)
+
+    async def act(self, act: Callable[[datetime], Sequence[Transition]]) -> Sequence[Transition]:
+        """Let *act* change something in the judge, and store what comes of it.
+
+        Raises:
+            StorageUnavailableError: Nothing was changed.
+        """
+        async with self._one_at_a_time:
+            await self._agree()
+            self._ahead = {tracked.node.node_id for tracked in self._fleet}
+            try:
+                transitions = act(self._clock.now())
+            except EvaraError:
+                # Refused before anything changed.
+                self._ahead = set()
+                raise
+            await self._commit(self._updates_by(transitions, self._clock.now()))
+        return transitions
 
     async def refresh(self) -> bool:
         """Read the list of nodes again; return whether the store was there."""
@@ -196,8 +224,11 @@ class Writer:
         now = self._clock.now()
         horizon = self._let_wait(now)
         self._ahead = {tracked.node.node_id for tracked in self._fleet}
+        return self._updates_by(self._judge.tick(now=horizon), now)
+
+    def _updates_by(self, transitions: Sequence[Transition], now: datetime) -> list[NodeUpdate]:
         by_node: defaultdict[str, list[Transition]] = defaultdict(list)
-        for transition in self._judge.tick(now=horizon):
+        for transition in transitions:
             by_node[transition.node_id].append(transition)
         updates = []
         for tracked in self._fleet:
@@ -264,9 +295,23 @@ class Writer:
 
     async def _read_fleet(self) -> None:
         watched = await self._store.watched()
-        self._fleet.take_over(watched, now=self._clock.now(), anew=self._ahead)
+        recent = {
+            found.node.node_id: await self._recent(found)
+            for found in self._fleet.unknown(watched, self._ahead)
+        }
+        self._fleet.take_over(watched, now=self._clock.now(), anew=self._ahead, recent=recent)
         self._ahead = set()
         self._on_fleet()
+
+    async def _recent(self, found: Watched) -> Sequence[Reading]:
+        """Return the stored readings that the rules look back on."""
+        newest, span_s = found.state.last_reading_at, self._judge.looks_back_s(found.node.kind)
+        if self._readings is None or newest is None or span_s <= 0:
+            return ()
+        start = newest - timedelta(seconds=span_s)
+        return await self._readings.between(
+            found.node.node_id, start, newest + _INSTANT, limit=RECENT_READINGS
+        )
 
     async def _pause(self, error: Exception) -> None:
         self._away(error)

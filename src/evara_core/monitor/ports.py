@@ -146,8 +146,13 @@ class Judge(Protocol):
         last_sample_at: datetime | None = None,
         last_received_at: datetime | None = None,
         values: Mapping[str, Measured] = ...,
+        recent: Sequence[Reading] = ...,
     ) -> None:
         """Forget what is remembered of *node*, and remember this."""
+        ...
+
+    def looks_back_s(self, kind: str) -> int:
+        """Return how far back in time nodes of *kind* are looked at, in seconds."""
         ...
 
     def forget(self, node_id: str) -> None:

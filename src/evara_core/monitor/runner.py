@@ -22,16 +22,19 @@ from evara_core.monitor.waiting import Backoff
 from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
     from anyio.abc import TaskStatus
 
+    from evara_core.alerts.episodes import Transition
     from evara_core.clock import Clock
     from evara_core.ids import IdSource
     from evara_core.monitor.ports import IngestStore, Judge, OutboxStore, Source
     from evara_core.monitor.waiting import Sleep
     from evara_core.realtime.ports import Bus
     from evara_core.telemetry.models import SetAside
+    from evara_core.telemetry.ports import ReadingStore
     from evara_core.thingspeak.models import Entry
 
 __all__ = ["Monitor"]
@@ -53,11 +56,28 @@ class Monitor:
         bus: Bus,
         judge: Judge,
         clock: Clock,
+        readings: ReadingStore | None = None,
         ids: IdSource | None = None,
         kinds: KindRegistry = STANDARD_KINDS,
         settings: MonitorSettings = MonitorSettings(),
         sleep: Sleep = anyio.sleep,
     ) -> None:
+        """Put a monitor together; it does nothing before `run`.
+
+        Args:
+            store: Where everything goes, in one transaction per lot.
+            outbox: The same store, as the relay reads it.
+            source: Where entries come from.
+            bus: Where messages go after the commit.
+            judge: What decides alerts.
+            clock: Our time.
+            readings: The same store as its readers see it: rules that look back are given
+                what is stored after a restart. None: they begin anew.
+            ids: Of messages; None: ordered by time.
+            kinds: What nodes can be.
+            settings: The limits.
+            sleep: Waits, by *clock*.
+        """
         self._settings = settings
         self._clock = clock
         self._sleep = sleep
@@ -75,6 +95,7 @@ class Monitor:
         )
         self._writer = Writer(
             store=store,
+            readings=readings,
             judge=judge,
             fleet=self._fleet,
             ids=ids or TimeOrderedIds(clock=clock),
@@ -135,6 +156,17 @@ class Monitor:
             report = await self._writer.take([look])
             total = total.plus(look, report)
         return total
+
+    async def act(self, act: Callable[[datetime], Sequence[Transition]]) -> Sequence[Transition]:
+        """Let *act* change something in the judge, and store and tell what comes of it.
+
+        Such as ``lambda now: engine.acknowledge("tank-1", "low", by="ann", now=now)``, or
+        `replace_rules`. What *act* raises comes through; nothing has changed then.
+
+        Raises:
+            StorageUnavailableError: Nothing was changed.
+        """
+        return await self._writer.act(act)
 
     def status(self) -> MonitorStatus:
         """Return how it stands."""

@@ -49,6 +49,7 @@ class World:
         return Monitor(
             store=self.store,
             outbox=self.store,
+            readings=self.store,
             source=self.source,
             bus=self.bus,
             judge=judge or AlertEngine(self.rules),

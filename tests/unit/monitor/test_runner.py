@@ -8,6 +8,9 @@ import anyio
 import orjson
 import pytest
 
+from evara_core.alerts.engine import AlertEngine
+from evara_core.alerts.expression import expr
+from evara_core.alerts.rules import AlertRule
 from evara_core.errors import (
     AccessDeniedError,
     NotFoundError,
@@ -408,6 +411,63 @@ async def test_history_of_a_running_node_decides_nothing(world) -> None:
     assert report.stored == 49
     assert world.store.transitions == ()
     assert world.store.state("tank-1").values["level_cm"].value == 100.0
+
+
+async def test_rules_that_look_back_are_given_what_is_stored_after_a_restart(world) -> None:
+    world.rules = (AlertRule(id="idle", kind="tank", when=expr("max_over(level_cm, '10m') < 60")),)
+    world.watch("tank-1")
+    world.source.write(1, [entry(n, "100" if n < 7 else "50") for n in range(1, 13)])
+    world.time.advance(720)
+    async with world.running():
+        await world.time.pass_by(60)
+    assert world.store.transitions == ()
+    world.source.write(1, [entry(13, "50")])
+
+    async with world.running():
+        await world.time.pass_by(60)
+        early = world.store.transitions
+        world.source.write(1, [entry(n, "50") for n in range(14, 19)])
+        await world.time.pass_by(240)
+
+    assert early == ()
+    assert [t.kind for t in world.store.transitions] == ["fired"]
+
+
+async def test_what_operators_do_is_stored_and_told(world) -> None:
+    world.watch("tank-1")
+    world.source.write(1, [entry(n, "30") for n in range(1, 6)])
+    world.time.advance(300)
+    engine = AlertEngine(world.rules)
+
+    async with world.running(world.monitor(judge=engine)) as monitor:
+        await world.time.pass_by(60)
+        (fired,) = world.store.transitions
+        gone = await monitor.act(lambda now: engine.replace_rules((), now=now))
+        await world.time.pass_by(5)
+
+    assert [t.episode_id for t in gone] == [fired.episode_id]
+    assert world.store.active_episodes() == frozenset()
+    assert world.store.state("tank-1").status is NodeStatus.ONLINE
+    assert [m.kind for m in await world.published()][-2:] == ["alert", "node"]
+
+
+async def test_an_act_that_cannot_be_stored_changes_nothing(world) -> None:
+    world.watch("tank-1")
+    world.source.write(1, [entry(n, "30") for n in range(1, 6)])
+    world.time.advance(300)
+    engine = AlertEngine(world.rules)
+
+    async with world.running(world.monitor(judge=engine)) as monitor:
+        await world.time.pass_by(60)
+        world.store.fail_next(StorageUnavailableError("gone"))
+        with pytest.raises(StorageUnavailableError):
+            await monitor.act(lambda now: engine.acknowledge("tank-1", "low", by="ann", now=now))
+        with pytest.raises(NotFoundError):
+            await monitor.act(lambda now: engine.acknowledge("tank-1", "no", by="ann", now=now))
+        await world.time.pass_by(30)
+
+    assert [alert.acknowledged_at for alert in engine.export("tank-1")] == [None]
+    assert [t.kind for t in world.store.transitions] == ["fired"]
 
 
 async def test_refuses_history_of_nobody(world) -> None:

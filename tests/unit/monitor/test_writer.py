@@ -61,6 +61,7 @@ class Bench:
         self.fleet = Fleet(judge, STANDARD_KINDS)
         self.writer = Writer(
             store=store,
+            readings=store,
             judge=judge,
             fleet=self.fleet,
             ids=TimeOrderedIds(clock=self.clock),
