@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 from evara_core.monitor.look import Look
 from evara_core.telemetry.models import SetAside
+from evara_core.thingspeak.export import UnreadableRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from evara_core.monitor.ports import IngestReport
     from evara_core.thingspeak.models import Entry
 
-__all__ = ["ImportReport", "lots_of"]
+__all__ = ["ImportReport", "items_of", "lots_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,30 @@ class ImportReport:
             stored=self.stored + report.stored,
             duplicates=self.duplicates + report.duplicates,
             set_aside=self.set_aside + report.set_aside,
+        )
+
+
+def items_of(
+    rows: Iterable[Entry | UnreadableRow], *, node_id: str, name: str, now: datetime
+) -> Iterator[Entry | SetAside]:
+    """Yield the rows of an export as `Monitor.backfill` takes them.
+
+    Args:
+        rows: What `thingspeak.export` reads.
+        node_id: Whose they are.
+        name: Of the file, for those who look for a row that was set aside.
+        now: By our clock.
+    """
+    for row in rows:
+        if not isinstance(row, UnreadableRow):
+            yield row
+            continue
+        yield SetAside(
+            node_id=node_id,
+            received_at=now,
+            source=f"{name} line {row.line}",
+            reason=row.reason,
+            body=row.text,
         )
 
 
