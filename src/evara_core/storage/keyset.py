@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import Double, Float, Numeric, and_, bindparam, tuple_, type_coerce
 from sqlalchemy import Enum as EnumType
-from sqlalchemy import and_, bindparam, tuple_
 from sqlalchemy.sql.selectable import Alias, Join, TableClause
 
 from evara_core.errors import ConfigurationError
@@ -27,11 +27,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from sqlalchemy import ColumnElement, FromClause, Select
+    from sqlalchemy.types import TypeEngine
 
     from evara_core.query.cursor import KeyValue, Position
     from evara_core.storage.criteria import SqlColumn
 
-__all__ = ["Key", "key_slots", "key_value", "never_null", "ordering", "ranges", "refuse_unpageable"]
+__all__ = [
+    "Key",
+    "key_slots",
+    "key_value",
+    "never_null",
+    "ordering",
+    "ranges",
+    "readable_key",
+    "refuse_unpageable",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +78,7 @@ def ranges(keys: Sequence[Key], position: Position) -> list[ColumnElement[bool]]
     steps = [
         _Step(
             key,
-            None if value is None else bindparam(_slot(place), type_=bind_type(key.column.type)),
+            None if value is None else bindparam(_slot(place), type_=_key_type(key.column.type)),
         )
         for place, (key, value) in enumerate(zip(keys, position.values, strict=True))
     ]
@@ -149,6 +159,24 @@ def _row_beyond(steps: Sequence[_Step], *, inclusive: bool) -> ColumnElement[boo
 
 _EXCLUSIVE = (operator.gt, operator.lt)
 _INCLUSIVE = (operator.ge, operator.le)
+
+
+def readable_key(column: SqlColumn) -> SqlColumn | None:
+    """Return how to select *column* so that its value is exactly what it is compared with.
+
+    None: as it is. SQLite keeps decimals as doubles, and what is read as a decimal of so many
+    places is not always what is stored.
+    """
+    kind = _key_type(column.type)
+    return type_coerce(column, kind) if _is_decimal(column.type) else None
+
+
+def _key_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    return kind.with_variant(Double(), "sqlite") if _is_decimal(kind) else bind_type(kind)
+
+
+def _is_decimal(kind: TypeEngine[Any]) -> bool:
+    return isinstance(kind, Numeric) and not isinstance(kind, Float)
 
 
 def key_value(value: KeyValue, column: SqlColumn) -> KeyValue:

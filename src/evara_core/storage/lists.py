@@ -7,8 +7,6 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, bindparam, func, literal_column, select
-from sqlalchemy.engine import IteratorResult
-from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.orm import InstrumentedAttribute, load_only, raiseload
 
 from evara_core.errors import ConfigurationError
@@ -27,6 +25,7 @@ from evara_core.storage.keyset import (
     ranges,
     refuse_unpageable,
 )
+from evara_core.storage.selections import Selection, bare, with_keys, without_last
 from evara_core.storage.shapes import Slots, shape_of, slot_values
 from evara_core.storage.statements import Query
 
@@ -112,7 +111,7 @@ class ListSource:
         cutter = PageCutter(query, codec)
         plan = self._plan("rows", query, cutter.position)
         page = yield from self._page(plan, query, cutter)
-        return replace(page, rows=_without_last(page.rows, plan.hidden))
+        return replace(page, rows=without_last(page.rows, plan.hidden))
 
     def entities(self, query: ListQuery, codec: CursorCodec) -> Statements[Page[Any]]:
         """Return the page of *query*, of what the statement selects first: ORM entities.
@@ -251,12 +250,12 @@ class ListSource:
         return kept
 
     def _make_plan(self, selected: Hashable, query: ListQuery, position: Position) -> _Plan:
-        if isinstance(selected, str):
-            statement, places, hidden = self._select_all(query)
-            if selected == "entities":
-                statement = statement.options(*self._loading(query))
-        else:
-            statement, places, hidden = self._select_fields(query)
+        selection = (
+            self._select_all(query) if isinstance(selected, str) else self._select_fields(query)
+        )
+        statement = selection.statement
+        if selected == "entities":
+            statement = statement.options(*self._loading(query))
         keys = self._keys(query, position)
         statement = self._matching(statement, query).order_by(*ordering(keys))
         statement = statement.limit(bindparam(_LIMIT, type_=Integer()))
@@ -266,24 +265,25 @@ class ListSource:
         if position.values:
             narrow = statement.having if self._is_grouped else statement.where
             statements = [narrow(condition) for condition in ranges(keys, position)]
-        return _Plan(tuple(statements), tuple(keys), tuple(places), hidden)
+        return _Plan(tuple(statements), tuple(keys), selection.places, selection.hidden)
 
-    def _select_all(self, query: ListQuery) -> tuple[Select[Any], list[int], int]:
-        selected = [_bare(each["expr"]) for each in self._statement.column_descriptions]
-        keys = [column_of(self._columns, key.field) for key in query.sort]
-        hidden = [column for column in keys if _bare(column) not in _Same(selected)]
-        everything = [*selected, *map(_bare, hidden)]
-        places = [_Same(everything).index(_bare(column)) for column in keys]
-        return self._statement.add_columns(*hidden), places, len(hidden)
-
-    def _select_fields(self, query: ListQuery) -> tuple[Select[Any], list[int], int]:
-        names = self._record_names(query)
-        statement: Select[Any] = self._statement.with_only_columns(
-            *(column_of(self._columns, name).label(name) for name in names),
-            maintain_column_froms=True,
+    def _select_all(self, query: ListQuery) -> Selection:
+        return with_keys(
+            self._statement,
+            [bare(each["expr"]) for each in self._statement.column_descriptions],
+            [column_of(self._columns, key.field) for key in query.sort],
         )
-        places = [names.index(key.field) for key in query.sort]
-        return statement, places, len(names) - len(query.fields)
+
+    def _select_fields(self, query: ListQuery) -> Selection:
+        names = self._record_names(query)
+        labels = {name: column_of(self._columns, name).label(name) for name in names}
+        statement: Select[Any] = self._statement.with_only_columns(
+            *labels.values(), maintain_column_froms=True
+        )
+        columns = [bare(column_of(self._columns, name)) for name in names]
+        keys = [column_of(self._columns, key.field) for key in query.sort]
+        found = with_keys(statement, columns, keys)
+        return replace(found, hidden=found.hidden + len(names) - len(query.fields))
 
     def _record_names(self, query: ListQuery) -> tuple[str, ...]:
         """Return the fields to select: those asked for first, then those that are needed."""
@@ -331,28 +331,3 @@ class ListSource:
             column = column_of(self._columns, name)
             self._never_null[name] = never_null(self._statement, column)
         return self._never_null[name]
-
-
-def _bare(column: Any) -> Any:  # noqa: ANN401 - an element, an attribute or an entity
-    return getattr(column, "expression", column)
-
-
-class _Same:
-    """Finds an element by identity: `==` would build SQL."""
-
-    def __init__(self, elements: Sequence[Any]) -> None:
-        self._elements = elements
-
-    def __contains__(self, wanted: object) -> bool:
-        return any(each is wanted for each in self._elements)
-
-    def index(self, wanted: object) -> int:
-        return next(place for place, each in enumerate(self._elements) if each is wanted)
-
-
-def _without_last(rows: tuple[Row[Any], ...], count: int) -> tuple[Row[Any], ...]:
-    if not count or not rows:
-        return rows
-    metadata = SimpleResultMetaData(rows[0]._fields[:-count])
-    cut: IteratorResult[Any] = IteratorResult(metadata, iter([row[:-count] for row in rows]))
-    return tuple(cut.all())
