@@ -294,11 +294,17 @@ class Writer:
             await self._read_fleet()
 
     async def _read_fleet(self) -> None:
-        watched = await self._store.watched()
-        recent = {
-            found.node.node_id: await self._recent(found)
-            for found in self._fleet.unknown(watched, self._ahead)
-        }
+        try:
+            watched = await self._store.watched()
+            recent = {
+                found.node.node_id: await self._recent(found)
+                for found in self._fleet.unknown(watched, self._ahead)
+            }
+        except StorageUnavailableError:
+            raise
+        except Exception as error:
+            # Whatever it is, it is not the fault of what is to be stored.
+            raise StorageUnavailableError(_words(error)) from error
         self._fleet.take_over(watched, now=self._clock.now(), anew=self._ahead, recent=recent)
         self._ahead = set()
         self._on_fleet()

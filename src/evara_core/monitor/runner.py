@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import TASK_STATUS_IGNORED
 
-from evara_core.errors import NotFoundError
+from evara_core.errors import InvalidMappingError, NotFoundError, StorageUnavailableError
 from evara_core.ids import TimeOrderedIds
 from evara_core.monitor.counters import Counters, MonitorStatus
 from evara_core.monitor.fleet import Fleet
@@ -146,11 +146,19 @@ class Monitor:
 
         Raises:
             NotFoundError: The node is not watched.
+            InvalidMappingError: Its mapping makes no sense.
+            StorageUnavailableError: The store cannot say which nodes there are. Once begun,
+                an import waits for the store instead.
         """
-        if len(self._fleet) == 0 or self._fleet.get(node_id) is None:
-            await self._writer.refresh()
-        if self._fleet.get(node_id) is None:
+        tracked = self._fleet.get(node_id)
+        if tracked is None:
+            if not await self._writer.refresh():
+                raise StorageUnavailableError("the list of nodes cannot be read")
+            tracked = self._fleet.get(node_id)
+        if tracked is None:
             raise NotFoundError("node")
+        if tracked.translator is None:
+            raise InvalidMappingError(tracked.problem)
         total = ImportReport()
         for look in lots_of(node_id, items, rows=self._settings.batch_rows):
             report = await self._writer.take([look])

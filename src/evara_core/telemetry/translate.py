@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from evara_core.errors import InvalidMappingError
 from evara_core.telemetry.derivation import Derivation, chosen
 from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry, Metric
 from evara_core.telemetry.models import Measured, Node, Quality, Reading
@@ -25,10 +26,21 @@ if TYPE_CHECKING:
     from evara_core.telemetry.units import Conversion
     from evara_core.thingspeak.models import Entry
 
-__all__ = ["EARLIEST", "MAX_RAW_CHARS", "Translator", "refusal", "translator_for"]
+__all__ = [
+    "EARLIEST",
+    "MAX_MAGNITUDE",
+    "MAX_RAW_CHARS",
+    "Translator",
+    "refusal",
+    "translator_for",
+]
 
 MAX_RAW_CHARS = 255
 """What is kept of a text: as much as ThingSpeak takes per field, and per status."""
+
+MAX_MAGNITUDE = 1e15
+"""No metric of water goes farther: all the lakes hold 2e20 l, no tank or meter a millionth of
+that. What lies beyond is junk, and would overflow the statistics."""
 
 EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
 """ThingSpeak began in 2010. An earlier moment is that of a device whose clock was reset."""
@@ -131,8 +143,12 @@ def translator_for(
 
     Raises:
         InvalidMappingError: The kind, a metric or a unit is not known, a unit measures
-            something else than its metric, or the node's sizes make no sense.
+            something else than its metric, or the node's sizes or interval make no sense.
     """
+    if not 0 < node.expected_interval_s < math.inf:
+        raise InvalidMappingError(
+            f"expected_interval_s must be above 0, not {node.expected_interval_s:g}"
+        )
     kind = kinds.kind(node.kind)
     config = {**kind.implied(node.config), **node.config}
     gap_s = _GAP_INTERVALS * node.expected_interval_s
@@ -200,7 +216,7 @@ def _measured(step: _Step, text: str | None) -> Measured:
             return Measured(None, Quality.MISSING)
         case ValueKind.NUMBER if sent.number is not None:
             value = step.conversion(sent.number) * step.scale + step.offset
-            if math.isfinite(value):
+            if abs(value) <= MAX_MAGNITUDE:
                 return judge_range(value, step.limits)
     check = "no_number" if sent.kind is ValueKind.NO_NUMBER else "junk"
     return Measured(None, Quality.BAD, check, raw=(text or "")[:MAX_RAW_CHARS])
@@ -220,7 +236,13 @@ def _extra(entry: Entry, mapped: set[int]) -> dict[str, str]:
 def _derived(derivation: Derivation, source: Measured, limits: Limits) -> Measured:
     if source.value is None or source.quality is Quality.BAD:
         return Measured(None, source.quality, source.check)
-    own = judge_range(derivation.compute(source.value), limits)
+    try:
+        value = derivation.compute(source.value)
+    except (ArithmeticError, ValueError):
+        value = math.inf
+    if not abs(value) <= MAX_MAGNITUDE:
+        return Measured(None, Quality.BAD, "derivation")
+    own = judge_range(value, limits)
     if source.quality is Quality.SUSPECT and source.check is not None:
         return lowered(own, source.check)
     return own

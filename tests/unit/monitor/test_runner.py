@@ -13,6 +13,7 @@ from evara_core.alerts.expression import expr
 from evara_core.alerts.rules import AlertRule
 from evara_core.errors import (
     AccessDeniedError,
+    InvalidMappingError,
     NotFoundError,
     StorageUnavailableError,
     UpstreamError,
@@ -473,3 +474,16 @@ async def test_an_act_that_cannot_be_stored_changes_nothing(world) -> None:
 async def test_refuses_history_of_nobody(world) -> None:
     with pytest.raises(NotFoundError):
         await world.monitor().backfill("nobody", [entry(1)])
+
+
+async def test_refuses_history_that_it_cannot_read_or_store(world, monkeypatch) -> None:
+    world.watch("tank-1", config={"height_cm": -1.0})
+    with pytest.raises(InvalidMappingError):
+        await world.monitor().backfill("tank-1", [entry(1)])
+
+    async def watched() -> object:
+        raise StorageUnavailableError("gone")
+
+    monkeypatch.setattr(world.store, "watched", watched)
+    with pytest.raises(StorageUnavailableError):
+        await world.monitor().backfill("tank-1", [entry(1)])

@@ -193,6 +193,23 @@ async def test_what_another_writer_has_done_is_learnt_from_the_store() -> None:
     assert bench.counters.last_error.startswith(ConflictError.code)
 
 
+async def test_a_store_that_cannot_be_read_costs_no_entry(monkeypatch) -> None:
+    bench = Bench(MemoryStore())
+    answer = bench.store.watched
+
+    async def watched() -> object:
+        if len(bench.pauses) < 4:
+            raise KeyError("connectivity")
+        return await answer()
+
+    monkeypatch.setattr(bench.store, "watched", watched)
+
+    await bench.writer.take([look()])
+
+    assert bench.stored() == list(range(1, 9))
+    assert bench.store.set_aside == ()
+
+
 async def test_a_failed_sweep_is_made_up_for_by_the_next() -> None:
     bench = Bench(MemoryStore())
     await bench.writer.take([look("tank-1", 1, 1)])

@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evara_core.errors import InvalidMappingError
+from evara_core.telemetry.codec import dump_state, load_state
+from evara_core.telemetry.derivation import Derivation
+from evara_core.telemetry.kinds import STANDARD_KINDS, Kind, Metric, metrics_of
 from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
 from evara_core.telemetry.models import Measured, Quality
 from evara_core.telemetry.quality import MAX_CLOCK_LEAD_S
+from evara_core.telemetry.state import NodeState
 from evara_core.telemetry.translate import MAX_RAW_CHARS, refusal, translator_for
 from evara_core.testing.samples import START, entry, mapping_for, tank
 from evara_core.thingspeak.models import Entry
@@ -148,6 +152,46 @@ def test_a_number_too_large_after_conversion_is_junk() -> None:
     assert values_of("1e308", unit="m")["level_cm"].check == "junk"
 
 
+def test_numbers_beyond_all_water_are_junk_and_leave_the_memory_whole() -> None:
+    mapping = mapped(FieldMapping(field=1, metric="volume_l"))
+    translator = translator_for(tank(config={}), mapping)
+    readings = [
+        translator.reading(entry(n, text), received_at=LATER)
+        for n, text in enumerate(["5", "1e200", "-1e300", "9e14", "-9e14", "6"])
+    ]
+
+    checked, traces = translator.inspected(readings, {}, since=None)
+
+    assert [r.values["volume_l"].check for r in checked] == [
+        None, "junk", "junk", None, "range", None,
+    ]  # fmt: skip
+    state = NodeState(traces=traces)
+    assert load_state(dump_state(state)) == state
+
+
+@pytest.mark.parametrize("power", [2.5, 1e6])
+def test_a_derivation_that_gives_no_number_is_bad(power) -> None:
+    kind = Kind(
+        name="weir",
+        metrics=metrics_of(
+            Metric(name="head_cm", unit="cm", meaning="over the crest"),
+            Metric(name="flow_l_per_min", unit="l_per_min", meaning="over the crest"),
+        ),
+        derivations=lambda _: (
+            Derivation(metric="flow_l_per_min", source="head_cm", compute=lambda h: h**power / 0),
+        ),
+    )
+    translator = translator_for(
+        replace(tank(), kind="weir"),
+        mapped(FieldMapping(field=1, metric="head_cm")),
+        kinds=STANDARD_KINDS.plus(kind),
+    )
+
+    reading = translator.reading(entry(1, "40"), received_at=LATER)
+
+    assert reading.values["flow_l_per_min"] == Measured(None, Quality.BAD, "derivation")
+
+
 def test_unmapped_fields_and_the_rest_of_the_entry_are_kept() -> None:
     full = Entry(
         entry_id=1,
@@ -194,6 +238,8 @@ def test_moments_that_cannot_be_are_refused() -> None:
         ({}, {"unit": "furlong"}, "no such unit"),
         ({}, {"unit": "kpa"}, "measures pressure"),
         ({"config": {"height_cm": -1.0}}, {}, "height_cm must be above 0"),
+        ({"expected_interval_s": 0.0}, {}, "expected_interval_s must be above 0"),
+        ({"expected_interval_s": float("nan")}, {}, "expected_interval_s must be above 0"),
         ({"config": {"capacity_l": -1.0}}, {}, "capacity_l must be above 0"),
         ({"config": {"sensor_height_cm": 0.0}}, {}, "sensor_height_cm must be above 0"),
     ],
