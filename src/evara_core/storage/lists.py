@@ -177,7 +177,7 @@ class ListSource:
         if query.count is CountMode.ESTIMATED:
             everything = self._kept(
                 ("expected", shape_of(query.condition)),
-                lambda: Expected(self._matching(self._statement, query)),
+                lambda: Expected(self._matching_rows(query)),
             )
             expected = expected_rows((yield Query(everything, values)))
             if expected is not None:
@@ -185,12 +185,16 @@ class ListSource:
         return Total(count=cap, kind=CountMode.CAPPED)
 
     def _count(self, query: ListQuery, *, is_exact: bool) -> Select[Any]:
-        inner: Select[Any] = self._matching(self._statement, query).with_only_columns(
-            literal_column("1").label("one"), maintain_column_froms=True
-        )
+        inner = self._matching_rows(query)
         if not is_exact:
             inner = inner.limit(bindparam(_LIMIT, type_=Integer()))
         return select(func.count()).select_from(inner.subquery())
+
+    def _matching_rows(self, query: ListQuery) -> Select[Any]:
+        """Return a statement with as many rows as there are, and nothing in them."""
+        return self._matching(self._statement, query).with_only_columns(
+            literal_column("1").label("one"), maintain_column_froms=True
+        )
 
     def _page(
         self, plan: _Plan, query: ListQuery, cutter: PageCutter
