@@ -106,6 +106,11 @@ class CacheCore:
         )
 
     @property
+    def is_alone(self) -> bool:
+        """Whether there is no shared store."""
+        return self._tier is None
+
+    @property
     def is_heard(self) -> bool:
         """Whether invalidations of other processes are heard, or there are none to hear."""
         return self._tier is None or (self._listener is not None and self._listener.is_heard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from typing_extensions import override
 
@@ -23,7 +23,10 @@ with provided_by("redis", package="redis"):
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["RedisGate", "RedisStore", "redis_client"]
+__all__ = ["RedisClient", "RedisGate", "RedisStore", "redis_client"]
+
+RedisClient: TypeAlias = Redis
+"""What a store is given. This module is the only one that knows the package."""
 
 _TURNS: Final = (Turn.NOBODYS, Turn.YOURS, Turn.YOURS_UNSTORED, Turn.ANOTHERS)
 

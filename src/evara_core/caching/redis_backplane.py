@@ -18,7 +18,7 @@ from evara_core.errors import InvalidJsonError
 from evara_core.serialization import load_json
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from evara_core.caching.redis import RedisClient
 
 __all__ = ["RedisBackplane"]
 
@@ -35,7 +35,7 @@ class RedisBackplane(Backplane):
 
     def __init__(
         self,
-        redis: Redis,
+        redis: RedisClient,
         *,
         prefix: str = "{evara:cache}:",
         deadline_s: float = 1.0,

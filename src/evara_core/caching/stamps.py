@@ -40,7 +40,7 @@ class Counter:
 class Stamp:
     """What the counters said at one moment. Whoever holds one keeps its tags known."""
 
-    __slots__ = ("_seen", "_stamps", "fixed", "tags")
+    __slots__ = ("_stamps", "fixed", "seen", "tags")
 
     def __init__(
         self,
@@ -49,15 +49,16 @@ class Stamp:
         tags: tuple[tuple[Counter, int], ...],
     ) -> None:
         self._stamps = stamps
-        # Nothing at all was invalidated since this many invalidations: no need to look closer.
-        self._seen = -1
+        self.seen = -1
+        """When it was last found to hold: while this is `Stamps.changes`, it holds."""
+
         self.fixed = fixed
         self.tags = tags
 
     def holds(self) -> bool:
         """Return whether nothing of it was invalidated since."""
         changes = self._stamps.changes
-        if self._seen == changes:
+        if self.seen == changes:
             return True
         for counter, generation in self.fixed:
             if counter.generation != generation:
@@ -65,7 +66,7 @@ class Stamp:
         for counter, generation in self.tags:
             if counter.generation != generation:
                 return False
-        self._seen = changes
+        self.seen = changes
         return True
 
     def renew_tags(self, versions: tuple[int, ...]) -> bool:
@@ -74,7 +75,7 @@ class Stamp:
         Returns whether it told nothing older than what is known already: if it did, the
         value that came with it is outdated, and the stamp holds no more.
         """
-        self._seen = -1
+        self.seen = -1
         is_outdated = self._stamps.learn_counters(self.tags, versions)
         if is_outdated:
             self.fixed = ((_NEVER, -1),)
