@@ -13,6 +13,7 @@ from evara_core.adapters.fastapi.application import install
 from evara_core.adapters.fastapi.callers import Guard
 from evara_core.adapters.fastapi.routes import declared_parameters_only
 from evara_core.adapters.starlette.replies import Replies
+from evara_core.api.envelope import ErrorResponse
 from fastapi_app.parts import running
 from fastapi_app.routes import alerts, around, me, nodes, streams
 from fastapi_app.security import SecurityHeadersMiddleware
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
+_ERRORS = (400, 401, 403, 404, 429, 503)
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -48,7 +50,11 @@ def create_app(parts: Parts) -> FastAPI:
     replies = Replies(clock=parts.clock, version=parts.settings.api.version)
     app.state.parts = parts
     app.state.replies = replies
-    api = APIRouter(prefix="/api/v1", dependencies=[Depends(declared_parameters_only)])
+    api = APIRouter(
+        prefix="/api/v1",
+        dependencies=[Depends(declared_parameters_only)],
+        responses={status: {"model": ErrorResponse} for status in _ERRORS},
+    )
     for module in (me, nodes, alerts, streams):
         api.include_router(module.router)
     app.include_router(api)

@@ -25,6 +25,7 @@ from evara_core.thingspeak.client import AsyncClient
 from evara_core.thingspeak.source import ChannelSource
 from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport
 from fastapi_app.parts import Parts
+from fastapi_app.steady import SteadyOutbox, SteadyStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["monitor_settings", "open_engine", "open_parts"]
 
+_CLOSE_WITHIN_S = 1.0
+
 
 @asynccontextmanager
 async def open_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
@@ -60,7 +63,8 @@ async def open_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
         await migrate(engine)
         yield engine
     finally:
-        await engine.dispose()
+        with anyio.move_on_after(_CLOSE_WITHIN_S, shield=True):
+            await engine.dispose()
 
 
 @asynccontextmanager
@@ -97,8 +101,8 @@ async def open_parts(
         client = await stack.enter_async_context(AsyncClient(transport=transport))
 
         monitor = Monitor(
-            store=SqlIngestStore(engine),
-            outbox=SqlOutboxStore(engine),
+            store=SteadyStore(SqlIngestStore(engine)),
+            outbox=SteadyOutbox(SqlOutboxStore(engine)),
             source=ChannelSource(client),
             bus=bus,
             judge=AlertEngine(rules),

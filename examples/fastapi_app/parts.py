@@ -22,6 +22,7 @@ from evara_core.realtime.hub import Hub
 from evara_core.realtime.limits import HubLimits
 from evara_core.storage.fleet import principal as stored_principal
 from evara_core.storage.units import AsyncUnit
+from fastapi_app.steady import to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -109,12 +110,14 @@ class Parts:
 
     async def read(self, flow: Statements[T]) -> T:
         """Run *flow* in a transaction that only reads."""
-        async with AsyncUnit(self.engine, reads_only=True) as unit:
-            return await unit.run(flow)
+        return await to_its_end(self._run(flow, reads_only=True))
 
     async def write(self, flow: Statements[T]) -> T:
         """Run *flow* in a transaction."""
-        async with AsyncUnit(self.engine) as unit:
+        return await to_its_end(self._run(flow, reads_only=False))
+
+    async def _run(self, flow: Statements[T], *, reads_only: bool) -> T:
+        async with AsyncUnit(self.engine, reads_only=reads_only) as unit:
             return await unit.run(flow)
 
     async def find_principal(self, token: VerifiedToken) -> Principal | None:
@@ -136,7 +139,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
             with anyio.CancelScope(shield=True):
                 await parts.hub.aclose()
                 await parts.cache.aclose()
-            # The monitor ends the batch in hand, within its own limit.
+            # Each ends the statement in hand, the monitor its batch.
             tasks.cancel_scope.cancel()
 
 

@@ -28,14 +28,15 @@ class ReplayClock(Clock):
 
     @override
     def now(self) -> datetime:
-        return self._start + timedelta(seconds=self.elapsed_s())
+        real_s = self._real_s()
+        fast_s = min(real_s * self._full_speed, self._fast_s)
+        slow_s = max(0.0, real_s - self._fast_s / self._full_speed)
+        return self._start + timedelta(seconds=fast_s + slow_s)
 
     @override
     def elapsed_s(self) -> float:
-        real_s = self._base.elapsed_s() - self._began_s
-        return min(real_s * self._full_speed, self._fast_s) + max(
-            0.0, real_s - self._fast_s / self._full_speed
-        )
+        """Return seconds at full speed, also after the end: who counts in them goes on."""
+        return self._real_s() * self._full_speed
 
     @property
     def is_over(self) -> bool:
@@ -46,3 +47,6 @@ class ReplayClock(Clock):
     def speed(self) -> float:
         """Seconds that pass in one second, now."""
         return 1.0 if self.is_over else self._full_speed
+
+    def _real_s(self) -> float:
+        return self._base.elapsed_s() - self._began_s

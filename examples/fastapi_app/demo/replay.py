@@ -145,8 +145,10 @@ async def replay_parts(
 
 async def counts_of(engine: AsyncEngine, export: Export) -> Counts:
     """Return what became of the rows of *export* so far."""
-    async with AsyncUnit(engine, reads_only=True) as unit:
-        return await unit.run(_counts(len(export.entries) + len(export.unreadable)))
+    rows = len(export.entries) + len(export.unreadable)
+    with anyio.CancelScope(shield=True):
+        async with AsyncUnit(engine, reads_only=True) as unit:
+            return await unit.run(_counts(rows))
 
 
 def _introduce(export: Export, meaning: Meaning, options: DemoOptions) -> None:

@@ -23,7 +23,11 @@ async def position(request: Request, parts: TheParts, replies: TheReplies) -> Re
     return replies.success(request, {"position": parts.hub.position})
 
 
-@router.get("/stream", response_class=EventStreamResponse)
+@router.get(
+    "/stream",
+    response_class=Response,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
 async def stream(
     parts: TheParts,
     caller: Annotated[Caller, Depends(current_caller)],
