@@ -59,6 +59,9 @@ class SimulatedChannel:
     messages: int = 0
     """Rows written through the interface, as the yearly quota counts them."""
 
+    rotations: int = 0
+    """How often one of its keys was replaced."""
+
     faults: FaultPlan | None = None
     """What goes wrong for requests about it."""
 

@@ -27,6 +27,7 @@ from evara_core.serialization import dump_json, load_json
 from evara_core.thingspeak.simulator.moments import json_time, read_time
 from evara_core.thingspeak.simulator.orders import add_rule, told_rule
 from evara_core.thingspeak.simulator.request import JSON, Reply
+from evara_core.thingspeak.simulator.window import id_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +36,12 @@ if TYPE_CHECKING:
     from evara_core.thingspeak.simulator.faults import FaultPlan
     from evara_core.thingspeak.simulator.simulation import Simulation
 
-__all__ = ["answer_control"]
+__all__ = ["MAX_SHIFT_S", "answer_control"]
+
+MAX_SHIFT_S = 10 * 365 * 86_400
+"""Of a clock in one order: ten years, so that every moment can still be printed."""
+
+_REFUSALS = range(400, 600)
 
 
 def answer_control(simulation: Simulation, method: str, path: str, body: bytes) -> Reply:
@@ -68,8 +74,8 @@ def _carry_out(simulation: Simulation, method: str, path: tuple[str, ...], told:
             return [_told(simulation, channel) for channel in simulation.channels.values()]
         case "POST", ("channels",):
             return _create(simulation, told)
-        case _, ("channels", number, *rest) if number.isdigit():
-            channel = simulation.channel(int(number))
+        case _, ("channels", number, *rest):
+            channel = simulation.channel(id_in(number) or 0)
             return _channel(simulation, channel, method, tuple(rest), told)
         case _:
             raise NotFoundError("order")
@@ -163,7 +169,7 @@ def _create(simulation: Simulation, told: object) -> dict[str, Any]:
         raise InvalidInputError(problem)
     channel = simulation.create_channel(
         name=str(given.get("name", "Channel")),
-        labels=None if labels is None else _numbered(labels, "labels"),
+        labels=None if labels is None else _labels(labels),
         channel_id=channel_id,
         public=given.get("public") is True,
     )
@@ -185,12 +191,14 @@ def _rotate(simulation: Simulation, channel: SimulatedChannel, told: object) -> 
     given = _object(told)
     refuse_with = given.get("refuse_with")
     match given.get("rotate"):
-        case "read" if refuse_with is None or isinstance(refuse_with, int):
+        case "read" if refuse_with is None or refuse_with in _REFUSALS:
             simulation.rotate_read_key(channel.channel_id, refuse_with=refuse_with)
         case "write":
             simulation.rotate_write_key(channel.channel_id)
         case _:
-            problem = "rotate: expected `read` (with an integer refuse_with, if any) or `write`"
+            problem = (
+                "rotate: expected `read` (with a refuse_with from 400 to 599, if any) or `write`"
+            )
             raise InvalidInputError(problem)
     return _told(simulation, channel)
 
@@ -204,13 +212,17 @@ def _object(told: object) -> dict[str, Any]:
 
 def _integer(told: object, name: str) -> int:
     value = _object(told).get(name)
-    if not isinstance(value, int) or isinstance(value, bool):
-        problem = f"{name}: expected an integer"
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MAX_SHIFT_S:
+        problem = f"{name}: expected a whole number of seconds, at most {MAX_SHIFT_S}"
         raise InvalidInputError(problem)
     return value
 
 
-def _numbered(told: object, name: str) -> Mapping[int, Any]:
+def _labels(told: object) -> dict[int, str]:
+    return {number: label for number, label in _numbered(told, "labels").items() if label}
+
+
+def _numbered(told: object, name: str) -> Mapping[int, str | None]:
     if not isinstance(told, dict) or not all(
         key in set("12345678") and isinstance(value, str | None) for key, value in told.items()
     ):

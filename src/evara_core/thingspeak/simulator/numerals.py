@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 __all__ = ["float_text", "is_within", "number", "rounded"]
@@ -18,7 +19,8 @@ def number(text: str | None) -> float | None:
     """
     if text is None or not _NUMBER.fullmatch(text):
         return None
-    return float(text.replace(",", "."))
+    value = float(text.replace(",", "."))
+    return value if math.isfinite(value) else None
 
 
 def float_text(value: float, *, comma: bool = False) -> str:

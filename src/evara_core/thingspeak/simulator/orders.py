@@ -63,7 +63,7 @@ def add_rule(plan: FaultPlan, told: object) -> FaultRule:
     Raises:
         InvalidInputError: It is no description of a rule; the sentence says why.
     """
-    if not isinstance(told, dict) or told.get("kind") not in KINDS:
+    if not isinstance(told, dict) or str(told.get("kind")) not in KINDS:
         problem = f"expected an object whose `kind` is one of {', '.join(sorted(KINDS))}"
         raise InvalidInputError(problem)
     options = {name: value for name, value in told.items() if name != "kind" and value is not None}

@@ -8,7 +8,7 @@ from evara_core.serialization import dump_json
 from evara_core.thingspeak.simulator import answers
 from evara_core.thingspeak.simulator.request import JSON, TEXT, Reply
 from evara_core.thingspeak.simulator.talkback import MAX_COMMAND, MAX_COMMANDS
-from evara_core.thingspeak.simulator.window import whole
+from evara_core.thingspeak.simulator.window import id_in, whole
 
 if TYPE_CHECKING:
     from evara_core.thingspeak.simulator.request import Request
@@ -21,14 +21,13 @@ __all__ = ["answer"]
 def answer(service: Service, request: Request, path: tuple[str, ...]) -> Reply:
     """Answer what is under `/talkbacks/`: *path* is what follows it."""
     profile = service.profile
-    if len(path) < 2 or not path[0].isdigit() or path[1] != "commands":  # noqa: PLR2004 - id, `commands`
-        return answers.error(404, request.extension or "json", profile)
-    queue = service.talkbacks.get(int(path[0]))
-    if queue is None:
+    number, kind, *names = (*path, "", "")[: max(len(path), 2)]
+    queue = service.talkbacks.get(id_in(number) or 0)
+    if queue is None or kind != "commands" or len(names) > 1:
         return answers.error(404, request.extension or "json", profile)
     if request.key != queue.key:
         return answers.error(401, request.extension or "json", profile)
-    reply = _all(queue, request) if len(path) == 2 else _one(queue, request, path[2])  # noqa: PLR2004 - a list
+    reply = _one(queue, request, names[0]) if names else _all(queue, request)
     if isinstance(reply, int):
         return answers.error(reply, request.extension or "json", profile)
     return reply
@@ -67,11 +66,9 @@ def _one(queue: TalkBack, request: Request, name: str) -> Reply | int:
             return Reply(200, TEXT, command.text.encode() if command else b"")
         case "GET", "last":
             return 404 if queue.executed is None else _json(queue.executed.told())
-        case method, _ if name.isdigit():
-            place = queue.place_of(int(name))
+        case method, _:
+            place = queue.place_of(id_in(name) or 0)
             return 404 if place is None else _waiting(queue, request, method, place)
-        case _:
-            return 404
 
 
 def _waiting(queue: TalkBack, request: Request, method: str, place: int) -> Reply | int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from evara_core.thingspeak.simulator import answers, queues, reads, settings, summaries, writes
 from evara_core.thingspeak.simulator.request import JSON, SCRIPT, TEXT, Reply
+from evara_core.thingspeak.simulator.window import id_in
 
 if TYPE_CHECKING:
     from evara_core.thingspeak.simulator.channel import SimulatedChannel
@@ -20,8 +21,8 @@ _READING = frozenset({"GET", "HEAD"})
 def channel_of(service: Service, request: Request) -> SimulatedChannel | None:
     """Return the channel that a request is about: by its path, or an update by its key."""
     match request.path:
-        case ("channels", number, *_) | ("stream", "channels", number, *_) if number.isdigit():
-            return service.channels.get(int(number))
+        case ("channels", number, *_) | ("stream", "channels", number, *_):
+            return _named(service, number)
         case ("update",):
             return service.channel_to_write(request.key)
         case _:
@@ -44,18 +45,18 @@ def answer(service: Service, request: Request) -> Reply:
 
 def _answer(service: Service, request: Request) -> Reply:
     match request.path:
-        case ("channels", number, *rest) if number.isdigit():
-            return _under_channel(service, request, int(number), tuple(rest))
         case ("update",):
             return writes.update(service, request)
         case ("channels",):
             return _channels(service, request)
         case ("channels", "public") if request.method in _READING:
             return settings.list_public(service, request)
+        case ("channels", number, *rest):
+            return _under_channel(service, request, number, tuple(rest))
         case ("users", login, "channels") if request.method in _READING:
             return settings.list_user(service, request, login)
-        case ("stream", "channels", number, "feeds") if number.isdigit():
-            channel = service.channels.get(int(number))
+        case ("stream", "channels", number, "feeds"):
+            channel = _named(service, number)
             if channel is not None and request.extension == "csv":
                 return summaries.export(channel, request, service.profile)
         case ("talkbacks", *rest):
@@ -77,8 +78,8 @@ def _channels(service: Service, request: Request) -> Reply:
             return answers.error(405, request.extension, service.profile)
 
 
-def _under_channel(service: Service, request: Request, number: int, path: tuple[str, ...]) -> Reply:
-    channel = service.channels.get(number)
+def _under_channel(service: Service, request: Request, number: str, path: tuple[str, ...]) -> Reply:
+    channel = _named(service, number)
     if channel is None:
         return answers.no_channel(request.extension, service.profile)
     request.now_s += channel.skew_s
@@ -142,8 +143,8 @@ def _read_feed(
         case (name,) if name in summaries.STATISTICS:
             how = summaries.STATISTICS[name]
             return summaries.last_statistic(channel, request, profile, how=how)
-        case (number,) | ("entry", number) if _is_id(number):
-            return reads.entry(channel, request, profile, entry_id=int(number))
+        case (number,) | ("entry", number) if (entry_id := id_in(number)) is not None:
+            return reads.entry(channel, request, profile, entry_id=entry_id)
         case _:
             return answers.no_channel(request.extension, profile)
 
@@ -165,11 +166,12 @@ def _read_field(
             return reads.last_value(channel, request, profile, field=field)
         case ("last_data_age",) if profile.has_data_age:
             return reads.data_age(channel, request, profile, field=field)
-        case (entry_id,) if _is_id(entry_id):
-            return reads.entry(channel, request, profile, entry_id=int(entry_id), field=field)
+        case (text,) if (entry_id := id_in(text)) is not None:
+            return reads.entry(channel, request, profile, entry_id=entry_id, field=field)
         case _:
             return answers.no_channel(request.extension, profile)
 
 
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19  # noqa: PLR2004 - 64 bits
+def _named(service: Service, number: str) -> SimulatedChannel | None:
+    channel_id = id_in(number)
+    return None if channel_id is None else service.channels.get(channel_id)

@@ -42,14 +42,17 @@ class Service:
         """Between the acceptance of a bulk update and its rows being there."""
 
         self._chance = chance
-        self._keys_made = 0
         self._by_write_key: dict[str, SimulatedChannel] = {}
 
-    def new_key(self) -> str:
-        """Return a key: 16 letters and digits, the same ones for the same seed."""
-        self._keys_made += 1
+    def new_key(self, *names: int | str) -> str:
+        """Return the key of that name: 16 letters and digits, the same ones for the same seed.
+
+        Keys do not depend on the order in which they are made, so that a service that is
+        set up again in another order has the same ones.
+        """
+        numbers = [int.from_bytes(n.encode()) if isinstance(n, str) else n for n in names]
         chance = self._chance
-        bits = chance.bits(self._keys_made) << 64 | chance.bits(self._keys_made, 1)
+        bits = chance.bits(*numbers, 0) << 64 | chance.bits(*numbers, 1)
         signs: list[str] = []
         for _ in range(_KEY_LENGTH):
             bits, sign = divmod(bits, len(_KEY_SIGNS))
@@ -59,7 +62,7 @@ class Service:
     def account(self, login: str) -> Account:
         """Return the account of that name, made if there is none."""
         if login not in self.accounts:
-            self.accounts[login] = Account(login=login, user_key=self.new_key())
+            self.accounts[login] = Account(login=login, user_key=self.new_key("user", login))
         return self.accounts[login]
 
     def account_of(self, user_key: str | None) -> Account | None:
@@ -88,8 +91,8 @@ class Service:
             labels=dict(labels) if labels is not None else {1: "Field Label 1"},
             created_s=now_s,
             updated_s=now_s,
-            write_key=write_key or self.new_key(),
-            read_keys=[read_key or self.new_key()],
+            write_key=write_key or self.new_key("write", channel_id),
+            read_keys=[read_key or self.new_key("read", channel_id)],
             public=public,
             owner=self.account(owner).login,
             licence=licence,
@@ -120,13 +123,15 @@ class Service:
         """
         if refuse_with is not None:
             channel.retired_keys.update(dict.fromkeys(channel.read_keys, refuse_with))
-        channel.read_keys = [self.new_key()]
+        channel.rotations += 1
+        channel.read_keys = [self.new_key("read", channel.channel_id, channel.rotations)]
         return channel.read_keys[0]
 
     def rotate_write_key(self, channel: SimulatedChannel) -> str:
         """Give *channel* a new write key; return it."""
         self._by_write_key.pop(channel.write_key, None)
-        channel.write_key = self.new_key()
+        channel.rotations += 1
+        channel.write_key = self.new_key("write", channel.channel_id, channel.rotations)
         self._by_write_key[channel.write_key] = channel
         return channel.write_key
 
@@ -142,6 +147,6 @@ class Service:
     def add_talkback(self, *, key: str | None = None) -> TalkBack:
         """Add a queue of commands."""
         talkback_id = max(self.talkbacks, default=0) + 1
-        made = TalkBack(talkback_id=talkback_id, key=key or self.new_key())
+        made = TalkBack(talkback_id=talkback_id, key=key or self.new_key("talkback", talkback_id))
         self.talkbacks[talkback_id] = made
         return made

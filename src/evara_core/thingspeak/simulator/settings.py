@@ -225,4 +225,4 @@ def _is_near(channel: SimulatedChannel, params: Mapping[str, str]) -> bool:
         math.sin((there_lat - here_lat) / 2) ** 2
         + math.cos(here_lat) * math.cos(there_lat) * math.sin((there_lng - here_lng) / 2) ** 2
     )
-    return 2 * _EARTH_KM * math.asin(math.sqrt(min(1.0, chord))) <= distance_km
+    return 2 * _EARTH_KM * math.asin(math.sqrt(min(max(chord, 0.0), 1.0))) <= distance_km

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evara_core.thingspeak.simulator.moments import json_time
+from evara_core.thingspeak.simulator.window import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,8 +86,6 @@ class TalkBack:
         old = self.commands.pop(place)
         text = params.get("command_string", old.text)[:MAX_COMMAND]
         changed = Command(command_id=old.command_id, text=text, created_s=old.created_s)
-        wanted = params.get("position", "")
-        self.commands.insert(
-            int(wanted) - 1 if wanted.isdigit() and wanted != "0" else place, changed
-        )
+        wanted = whole(params.get("position", "0"))
+        self.commands.insert(wanted - 1 if wanted > 0 else place, changed)
         return changed

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from evara_core.thingspeak.simulator.history import History, Row
 
-__all__ = ["MAX_ROWS", "Window", "is_cached", "whole", "window_of"]
+__all__ = ["MAX_ROWS", "Window", "id_in", "is_cached", "whole", "window_of"]
 
 MAX_ROWS = 8000
 """Per request. More is cut in silence."""
@@ -25,6 +25,7 @@ CACHED_FROM_ROWS = 100
 _OLDEST_S = 1_262_304_000  # 2010-01-01, when the service began
 _DAY_S = 86_400
 _MAX_SHORT_SPAN_S = 30 * _DAY_S
+_MOST_DIGITS = 19
 _LEADING_INTEGER = re.compile(r"\s*([+-]?\d{1,18})")
 
 
@@ -46,6 +47,11 @@ def whole(text: str) -> int:
     """Return the integer that *text* begins with, or 0: what the server makes of a number."""
     found = _LEADING_INTEGER.match(text)
     return int(found[1]) if found else 0
+
+
+def id_in(text: str) -> int | None:
+    """Return the id that *text* is, or None: ASCII digits, within 64 bits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else None
 
 
 def window_of(params: Mapping[str, str], zone: tzinfo | None, *, now_s: int) -> Window:

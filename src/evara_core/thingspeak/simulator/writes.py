@@ -27,7 +27,7 @@ MAX_VALUE_BYTES = 255
 
 MAX_MESSAGE_BYTES = 3000
 
-_MAX_S = 253_402_300_799  # 9999-12-31T23:59:59Z, the last moment that can be printed
+_MAX_S = 253_402_128_000  # 9999-12-30, the last day that can be printed in every zone
 _BULK_COLUMNS = 1 + FIELDS + 4
 
 
@@ -113,13 +113,17 @@ def _row_of(params: Mapping[str, str], sender: str, now_s: int) -> Row:
     return Row(
         entry_id=0,
         # What is no moment is replaced by the server's time, in silence.
-        at_s=at_s if at_s is not None and 0 <= at_s <= _MAX_S else now_s,
+        at_s=at_s if at_s is not None and _can_be(at_s) else now_s,
         values=tuple(value(f"field{n}", str(n)) for n in range(1, FIELDS + 1)),
         status=value("status"),
         latitude=value("latitude", "lat"),
         longitude=value("longitude", "long"),
         elevation=value("elevation"),
     )
+
+
+def _can_be(at_s: int) -> bool:
+    return 0 <= at_s <= _MAX_S
 
 
 def _cut(value: str, sender: str) -> str:
@@ -204,11 +208,13 @@ def _bulk_rows(entries: list[dict[str, Any]], sender: str, now_s: int) -> list[R
     for number, entry in enumerate(entries):
         params = {name: str(value) for name, value in entry.items() if value is not None}
         if "created_at" in params:
-            if read_time(params["created_at"]) is None:
-                return None
+            moment = read_time(params["created_at"])
         elif "delta_t" in params:
             at_s += whole(params["delta_t"]) if number else 0
+            moment = at_s
         else:
+            moment = None
+        if moment is None or not _can_be(moment):
             return None
         rows.append(_row_of(params, sender, at_s))
     return rows

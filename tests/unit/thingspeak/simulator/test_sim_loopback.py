@@ -213,8 +213,8 @@ async def test_a_large_answer_waits_for_a_slow_reader(simulator, url, clock):
         simulator.write(channel.channel_id, dict.fromkeys(range(1, 9), "x" * 250))
         clock.advance(1)
     slow = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))
-    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    reader, writer = await asyncio.open_connection(sock=slow, limit=4096)
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    reader, writer = await asyncio.open_connection(sock=slow, limit=65536)
 
     path = f"/channels/{channel.channel_id}/feeds.json?results=8000"
     writer.write(f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
