@@ -105,11 +105,11 @@ def load_mapping(text: bytes | str) -> ChannelMapping:
 
 
 def _packed(measured: Measured) -> float | list[float | str | None] | None:
+    if measured.quality is Quality.GOOD and measured.check is None and measured.raw is None:
+        return measured.value
     packed = [measured.value, measured.quality.value, measured.check, measured.raw]
     while packed[-1] is None:
         packed.pop()
-    if measured == Measured(measured.value):
-        return measured.value
     return packed
 
 
