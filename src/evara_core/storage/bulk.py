@@ -81,6 +81,8 @@ def among(
 
 def storable_text(value: str) -> str:
     """Return *value* without what PostgreSQL's `text` cannot hold: NUL and lone surrogates."""
+    if value.isascii() and "\0" not in value:
+        return value
     return value.replace("\0", "\N{SYMBOL FOR NULL}").encode(errors="replace").decode()
 
 
@@ -173,4 +175,13 @@ def _sqlite_rows(table: Table, rows: Columns) -> list[tuple[Any, ...]]:
 
 
 def _microseconds(values: Sequence[Any]) -> list[int | None]:
-    return [None if value is None else to_microseconds(value) for value in values]
+    encoded: list[int | None] = []
+    last: Any = None
+    microseconds: int | None = None
+    for value in values:
+        # What arrived together has one and the same moment of arrival.
+        if value is not last:
+            last = value
+            microseconds = None if value is None else to_microseconds(value)
+        encoded.append(microseconds)
+    return encoded

@@ -37,7 +37,6 @@ from evara_core.telemetry.models import SetAside
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Row
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.monitor.ports import NodeUpdate, Watched
@@ -128,7 +127,8 @@ def ingest(updates: Sequence[NodeUpdate], *, dialect: str, shard: int) -> Statem
         _refuse_stale(update, held)
     readings = [reading for update in updates for reading in update.readings]
     keys = {node_id: node.node_key for node_id, node in held.items()}
-    stored = yield from insert_readings(readings, keys, dialect=dialect)
+    newest = {node_id: node.newest[0] for node_id, node in held.items()}
+    stored = yield from insert_readings(readings, keys, dialect=dialect, newest=newest)
     aside = [one for update in updates for one in update.set_aside]
     yield from _put_aside(aside, dialect=dialect)
     yield from _store_states(updates, held, counts, dialect=dialect)
@@ -179,25 +179,35 @@ def _hold(updates: Sequence[NodeUpdate], *, dialect: str) -> Statements[dict[str
         .order_by(nodes.c.node_key)
         .with_for_update(of=node_operational_state)
     )
-    held = {row.node_id: _held(row) for row in answer.rows}
+    rows: Sequence[Any] = answer.rows
+    # Taken apart by place: a row's names cost more than all else that is done with it here.
+    held = {
+        node_id: _Held(
+            node_key=node_key,
+            tenancy=Tenancy(
+                distributor_id=distributor_id, community_id=community_id, customer_id=customer_id
+            ),
+            channel_id=channel_id,
+            status=status,
+            health_score=health_score,
+            newest=(last_reading_at, last_entry_id),
+        )
+        for (
+            node_id,
+            node_key,
+            distributor_id,
+            community_id,
+            customer_id,
+            channel_id,
+            status,
+            health_score,
+            last_reading_at,
+            last_entry_id,
+        ) in rows
+    }
     if len(held) < len(wanted):
         raise NotFoundError("node")
     return held
-
-
-def _held(row: Row[Any]) -> _Held:
-    return _Held(
-        node_key=row.node_key,
-        tenancy=Tenancy(
-            distributor_id=row.distributor_id,
-            community_id=row.community_id,
-            customer_id=row.customer_id,
-        ),
-        channel_id=row.channel_id,
-        status=row.status,
-        health_score=row.health_score,
-        newest=(row.last_reading_at, row.last_entry_id),
-    )
 
 
 def _refuse_stale(update: NodeUpdate, held: Mapping[str, _Held]) -> None:
@@ -236,9 +246,12 @@ def _store_states(
         return
     for node_id, update in newest.items():
         node = held[node_id]
-        counts.move(node.tenancy, STATUS + node.status, STATUS + update.state.status)
-        health = health_name(update.state.health_score)
-        counts.move(node.tenancy, health_name(node.health_score), health)
+        state = update.state
+        if state.status != node.status:
+            counts.move(node.tenancy, STATUS + node.status, STATUS + state.status)
+        if state.health_score != node.health_score:
+            health = health_name(state.health_score)
+            counts.move(node.tenancy, health_name(node.health_score), health)
     states = [update.state for update in newest.values()]
     positions = [update.position for update in newest.values()]
     channels = [held[node_id].channel_id for node_id in newest]
@@ -253,7 +266,8 @@ def _store_states(
         "active_alerts": [state.active_alerts for state in states],
         "health_score": [state.health_score for state in states],
         "health_reasons": [storable_json(state.health_reasons) for state in states],
-        "document": [dump_state(state).decode() for state in states],
+        # The values have a column of their own.
+        "document": [dump_state(replace(state, values={})).decode() for state in states],
         "position_channel_id": [
             channel if position else None
             for channel, position in zip(channels, positions, strict=True)

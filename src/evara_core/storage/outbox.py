@@ -10,7 +10,7 @@ from typing_extensions import override
 from evara_core.monitor.ports import OutboxStore
 from evara_core.realtime.ports import Message
 from evara_core.storage.bulk import among, insert_rows, storable_json, storable_text
-from evara_core.storage.statements import Query
+from evara_core.storage.statements import COPY_FROM_ROWS, NONE_TAKEN, CopyRows, Query
 from evara_core.storage.tables import outbox
 from evara_core.storage.units import AsyncUnit
 
@@ -50,13 +50,19 @@ class SqlOutboxStore(OutboxStore):
 def put_messages(messages: Sequence[Message], *, dialect: str) -> Statements[None]:
     """Keep *messages*, in order. One that is there already, sent or not, is let go."""
     if messages:
+        # The messages of one node have the same topics, and those of a community nearly.
+        topics = {message.topics: storable_json(message.topics) for message in messages}
         rows: dict[str, list[Any]] = {
             "message_id": [message.message_id for message in messages],
             "kind": [message.kind for message in messages],
             "key": [storable_text(message.key) for message in messages],
-            "topics": [storable_json(message.topics) for message in messages],
+            "topics": [topics[message.topics] for message in messages],
             "body": [message.body for message in messages],
         }
+        if dialect == "postgresql" and len(messages) >= COPY_FROM_ROWS:
+            answer = yield CopyRows(outbox.name, list(rows), list(zip(*rows.values(), strict=True)))
+            if answer.rowcount != NONE_TAKEN:
+                return
         yield insert_rows(outbox, rows, dialect=dialect, conflict="ON CONFLICT DO NOTHING")
 
 

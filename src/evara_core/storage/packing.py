@@ -33,17 +33,20 @@ def packed(readings: Sequence[Reading], keys: Mapping[str, int]) -> dict[str, li
     flags: dict[int, dict[str, Any]] = {}
     for place, reading in enumerate(readings):
         for name, measured in reading.values.items():
-            if measured.quality is not _GOOD or measured.value is None or measured.raw is not None:
+            value = measured.value
+            if measured.quality is not _GOOD or value is None or measured.raw is not None:
                 flags.setdefault(place, {})[name] = _flag(measured)
-            if measured.quality is _BAD or measured.value is None:
-                continue
-            if name in _HAS_COLUMN:
-                column = metrics.get(name)
-                if column is None:
-                    column = metrics[name] = [None] * count
-                column[place] = measured.value
+                if measured.quality is _BAD or value is None:
+                    continue
+            # Most values are good and have a column that another reading has begun.
+            column = metrics.get(name)
+            if column is not None:
+                column[place] = value
+            elif name in _HAS_COLUMN:
+                metrics[name] = [None] * count
+                metrics[name][place] = value
             else:
-                extra.setdefault(place, {}).setdefault("metrics", {})[name] = measured.value
+                extra.setdefault(place, {}).setdefault("metrics", {})[name] = value
         if reading.extra:
             extra.setdefault(place, {})["fields"] = dict(reading.extra)
     columns: dict[str, list[Any]] = {

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import CursorResult
+from sqlalchemy.exc import ResourceClosedError
 
 from evara_core.flow import run, run_async
+from evara_core.storage import performing
 from evara_core.storage.failures import translated
-from evara_core.storage.statements import Answer, DriverQuery, Query
+from evara_core.storage.statements import Answer, CopyRows, DriverQuery, Query
 
 if TYPE_CHECKING:
     from sqlalchemy import Result
@@ -38,9 +39,8 @@ def run_in_session(session: Session, flow: Statements[T]) -> T:
             match question:
                 case Query(statement, parameters):
                     return _answer(session.execute(statement, parameters))
-                case DriverQuery(sql, rows):
-                    connection = session.connection()
-                    return _answer(connection.exec_driver_sql(sql, list(map(tuple, rows))))
+                case DriverQuery() | CopyRows():
+                    return performing.perform(session.connection(), question)
 
     return run(flow, perform)
 
@@ -53,15 +53,16 @@ async def run_in_async_session(session: AsyncSession, flow: Statements[T]) -> T:
             match question:
                 case Query(statement, parameters):
                     return _answer(await session.execute(statement, parameters))
-                case DriverQuery(sql, rows):
+                case DriverQuery() | CopyRows():
                     connection = await session.connection()
-                    found = await connection.exec_driver_sql(sql, list(map(tuple, rows)))
-                    return _answer(found)
+                    return await connection.run_sync(performing.perform, question)
 
     return await run_async(flow, perform)
 
 
 def _answer(result: Result[Any]) -> Answer:
-    if isinstance(result, CursorResult) and not result.returns_rows:
-        return Answer(rowcount=result.rowcount)
-    return Answer(rows=result.all())
+    try:
+        return Answer(rows=result.all())
+    except ResourceClosedError:
+        # Nothing else tells, of all the kinds of results that a session gives.
+        return Answer(rowcount=getattr(result, "rowcount", 0))

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from sqlalchemy import Executable, Row
 
-__all__ = ["Answer", "DriverQuery", "Query", "Question", "Statements"]
+__all__ = [
+    "COPY_FROM_ROWS",
+    "NONE_TAKEN",
+    "Answer",
+    "CopyRows",
+    "DriverQuery",
+    "Query",
+    "Question",
+    "Statements",
+]
 
 T = TypeVar("T")
 
@@ -43,6 +52,25 @@ class DriverQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyRows:
+    """Rows that PostgreSQL takes by COPY, its fastest way in. PostgreSQL only.
+
+    COPY knows no ON CONFLICT. When a row is there already, none is taken and the answer's
+    `rowcount` is `NONE_TAKEN`; the transaction goes on.
+    """
+
+    table: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[Any, ...]]
+
+
+NONE_TAKEN = -1
+
+COPY_FROM_ROWS = 100
+"""COPY takes more round trips than INSERT and less time for each row: here they are even."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What came of it."""
 
@@ -53,7 +81,7 @@ class Answer:
     """For a statement that returns none: the rows that it inserted, changed or deleted."""
 
 
-Question: TypeAlias = Query | DriverQuery
+Question: TypeAlias = Query | DriverQuery | CopyRows
 
 Statements: TypeAlias = Generator[Question, Answer, T]
 """A flow of statements that ends with T."""

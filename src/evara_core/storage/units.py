@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack, suppress
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import anyio
 from sqlalchemy.exc import SQLAlchemyError
@@ -12,15 +12,15 @@ from evara_core.errors import ClosedError, EvaraError
 from evara_core.flow import run, run_async
 from evara_core.storage.engine import transaction_options
 from evara_core.storage.failures import translated
-from evara_core.storage.statements import Answer, DriverQuery, Query
+from evara_core.storage.performing import perform
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sqlalchemy import Connection, CursorResult, Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-    from evara_core.storage.statements import Question, Statements
+    from evara_core.storage.statements import Answer, Question, Statements
 
 __all__ = ["AsyncUnit", "Unit"]
 
@@ -88,14 +88,7 @@ class Unit:
     def _perform(self, question: Question) -> Answer:
         connection = _opened(self._connection)
         try:
-            with translated():
-                match question:
-                    case Query(statement, parameters, heals):
-                        answer = _answer(connection.execute(statement, parameters))
-                        self._failure = None if heals else self._failure
-                        return answer
-                    case DriverQuery(sql, rows):
-                        return _answer(connection.exec_driver_sql(sql, rows))
+            return perform(connection, question)
         except Exception as error:
             self._failure = error
             raise
@@ -155,14 +148,7 @@ class AsyncUnit:
     async def _perform(self, question: Question) -> Answer:
         connection = _opened(self._connection)
         try:
-            with translated():
-                match question:
-                    case Query(statement, parameters, heals):
-                        answer = _answer(await connection.execute(statement, parameters))
-                        self._failure = None if heals else self._failure
-                        return answer
-                    case DriverQuery(sql, rows):
-                        return _answer(await connection.exec_driver_sql(sql, rows))
+            return await connection.run_sync(perform, question)
         except Exception as error:
             self._failure = error
             raise
@@ -173,9 +159,3 @@ def _opened(connection: C | None) -> C:
         problem = "a unit runs flows inside its `with` block only"
         raise ClosedError(problem)
     return connection
-
-
-def _answer(result: CursorResult[Any]) -> Answer:
-    if result.returns_rows:
-        return Answer(rows=result.all())
-    return Answer(rowcount=result.rowcount)

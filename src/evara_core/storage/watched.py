@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from evara_core.access.tenancy import Tenancy
 from evara_core.monitor.ports import Watched
-from evara_core.serialization import load_json
+from evara_core.serialization import dump_json, load_json
 from evara_core.storage.episodes import load_alert_state
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
@@ -18,7 +19,7 @@ from evara_core.storage.tables import (
     nodes,
     thingspeak_mappings,
 )
-from evara_core.telemetry.codec import load_state
+from evara_core.telemetry.codec import load_state, load_values
 from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
 from evara_core.telemetry.models import Node
 from evara_core.thingspeak.models import Position
@@ -98,7 +99,7 @@ def _watched(row: Row[Any], fields: Sequence[Row[Any]], alerts: Sequence[Row[Any
         ),
         read_key=row.read_key,
         position=_position(row),
-        state=load_state(row.document),
+        state=replace(load_state(row.document), values=load_values(dump_json(row.values))),
         alerts=tuple(load_alert_state(alert.document) for alert in alerts),
     )
 

@@ -54,3 +54,9 @@ async def fleet(engine):
     async with AsyncUnit(engine) as unit:
         await unit.run(seed(engine.dialect.name))
     return engine
+
+
+@pytest.fixture
+def put_fleet():
+    """The flow that puts the fleet in, by dialect."""
+    return seed

@@ -15,17 +15,20 @@ from evara_core.realtime.ports import Message
 from evara_core.serialization import dump_json
 from evara_core.storage.counters import reconcile
 from evara_core.storage.dashboards import dashboard_stats
+from evara_core.storage.engine import blocking_engine_for
 from evara_core.storage.episodes import load_alert_state
-from evara_core.storage.ingest import SqlIngestStore
+from evara_core.storage.ingest import SqlIngestStore, ingest
 from evara_core.storage.outbox import SqlOutboxStore
-from evara_core.storage.readings import SqlReadingStore
+from evara_core.storage.readings import SqlReadingStore, latest
 from evara_core.storage.tables import set_aside, thingspeak_mappings
-from evara_core.storage.units import AsyncUnit
+from evara_core.storage.units import AsyncUnit, Unit
 from evara_core.telemetry.connectivity import Connectivity
 from evara_core.telemetry.models import Measured, Quality, SetAside
 from evara_core.telemetry.state import NodeState, NodeStatus
 from evara_core.testing.samples import START, reading, tank
 from evara_core.thingspeak.models import Position
+
+FAR = START + timedelta(days=30)
 
 
 def state(entry_id, *, status=NodeStatus.ONLINE, health=90):
@@ -257,3 +260,64 @@ def test_an_alert_state_comes_back_whole():
 
     assert load_alert_state(dump_json(whole).decode()) == whole
     assert load_alert_state(dump_json(AlertState(rule_id="r", node_id="n", rule_hash="h")).decode())
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 1_000])
+async def test_readings_are_stored_once_whichever_way_they_go_in(fleet, count):
+    store = SqlIngestStore(fleet)
+    many = tuple(reading(entry_id=n) for n in range(1, count + 1))
+
+    first = await store.ingest([step(after=state(count), readings=many)])
+    again = await store.ingest([step(before=state(count), after=state(count), readings=many)])
+
+    assert (first.stored, first.duplicates) == (count, 0)
+    assert (again.stored, again.duplicates) == (0, count)
+
+
+async def test_readings_that_are_there_against_all_expectation_are_duplicates(fleet):
+    many = tuple(reading(entry_id=n) for n in range(1, 301))
+    await SqlReadingStore(fleet).append(many[100:200])
+
+    report = await SqlIngestStore(fleet).ingest([step(after=state(300), readings=many)])
+
+    assert (report.stored, report.duplicates) == (200, 100)
+    assert len(await SqlReadingStore(fleet).between("tank-1", START, FAR, limit=1_000)) == 300
+
+
+async def test_a_reading_that_comes_twice_in_a_large_batch_is_stored_once(fleet):
+    many = tuple(reading(entry_id=n) for n in range(1, 301))
+
+    report = await SqlIngestStore(fleet).ingest([step(after=state(300), readings=(*many, many[7]))])
+
+    assert (report.stored, report.duplicates) == (300, 1)
+
+
+async def test_hundreds_of_messages_keep_their_order(fleet):
+    many = tuple(
+        Message(message_id=f"m-{n:04}", kind="node", key="k", topics=("platform",), body=b"{}")
+        for n in range(300)
+    )
+    store = SqlIngestStore(fleet)
+
+    await store.ingest([step(messages=many)])
+    await store.ingest([step(before=state(1), messages=(*many, replace(many[0], message_id="z")))])
+
+    found = await SqlOutboxStore(fleet).unpublished(limit=1_000)
+    assert [m.message_id for m in found] == [*(m.message_id for m in many), "z"]
+
+
+@pytest.mark.server
+def test_copies_by_the_blocking_driver_too(postgres_database_url, put_fleet):
+    engine = blocking_engine_for(postgres_database_url)
+    many = tuple(reading(entry_id=n, extra={"field8": "a\tb\\N\n"}) for n in range(1, 301))
+    update_ = step(after=state(300), readings=many)
+
+    with Unit(engine) as unit:
+        unit.run(put_fleet("postgresql"))
+        first = unit.run(ingest([update_], dialect="postgresql", shard=0))
+        again = unit.run(ingest([update_], dialect="postgresql", shard=0))
+        found = unit.run(latest(["tank-1"], dialect="postgresql"))
+
+    assert (first.stored, again.stored) == (300, 0)
+    assert found["tank-1"] == many[-1]
+    engine.dispose()

@@ -1,0 +1,90 @@
+"""Asks a connection what a flow wants to know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
+
+from evara_core.errors import ConfigurationError
+from evara_core.storage.failures import translated
+from evara_core.storage.statements import NONE_TAKEN, Answer, CopyRows, DriverQuery, Query
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, CursorResult
+
+    from evara_core.storage.statements import Question
+
+__all__ = ["perform"]
+
+_UNIQUE_VIOLATION = "23505"
+
+
+def perform(connection: Connection, question: Question) -> Answer:
+    """Return what *connection* answers. An `AsyncConnection` takes it by `run_sync`.
+
+    Raises:
+        ConflictError: A constraint says no.
+        InvalidInputError: A value is not of the column's type.
+        StorageUnavailableError: The database is away, busy, or too slow.
+    """
+    with translated():
+        match question:
+            case Query(statement, parameters):
+                return _answer(connection.execute(statement, parameters))
+            case DriverQuery(sql, rows):
+                return _answer(connection.exec_driver_sql(sql, rows))
+            case CopyRows():
+                return _copied(connection, question)
+
+
+def _answer(result: CursorResult[Any]) -> Answer:
+    if result.returns_rows:
+        return Answer(rows=result.all())
+    return Answer(rowcount=result.rowcount)
+
+
+def _copied(connection: Connection, question: CopyRows) -> Answer:
+    copy = _COPY.get(connection.dialect.driver)
+    if copy is None:
+        problem = f"COPY is of PostgreSQL, not of {connection.dialect.driver}"
+        raise ConfigurationError(problem)
+    try:
+        with connection.begin_nested():
+            try:
+                copy(connection.connection.dbapi_connection, question)
+            except Exception as error:
+                # SQLAlchemy is not in between here, which otherwise says what drivers mean.
+                raise _wrapped(error, question) from error
+    except IntegrityError:
+        return Answer(rowcount=NONE_TAKEN)
+    return Answer(rowcount=len(question.rows))
+
+
+def _copy_by_asyncpg(driver: Any, question: CopyRows) -> None:  # noqa: ANN401 - the driver's
+    driver.run_async(
+        lambda raw: raw.copy_records_to_table(
+            question.table, records=question.rows, columns=question.columns
+        )
+    )
+
+
+def _copy_by_psycopg(driver: Any, question: CopyRows) -> None:  # noqa: ANN401 - the driver's
+    names = ", ".join(f'"{name}"' for name in question.columns)
+    sql = f'COPY "{question.table}" ({names}) FROM STDIN'
+    with driver.cursor() as cursor, cursor.copy(sql) as copy:
+        for row in question.rows:
+            copy.write_row(row)
+
+
+_COPY = {"asyncpg": _copy_by_asyncpg, "psycopg": _copy_by_psycopg}
+
+
+def _wrapped(error: Exception, question: CopyRows) -> DBAPIError:
+    state = getattr(error, "sqlstate", None)
+    what = f"COPY {question.table}"
+    if state == _UNIQUE_VIOLATION:
+        return IntegrityError(what, None, error)
+    if state is None:
+        return InterfaceError(what, None, error)
+    return DBAPIError(what, None, error)
