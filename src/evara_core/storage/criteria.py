@@ -44,6 +44,7 @@ from evara_core.query.ast import (
     IsNull,
     Not,
 )
+from evara_core.storage.search import ContainsText, like_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 __all__ = [
-    "LIKE_ESCAPE",
     "Binder",
     "Columns",
     "SqlColumn",
@@ -60,7 +60,6 @@ __all__ = [
     "bind_value",
     "column_of",
     "compile_criteria",
-    "escape_like",
 ]
 
 SqlColumn: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
@@ -68,10 +67,6 @@ SqlColumn: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
 Columns: TypeAlias = Mapping[str, SqlColumn]
 """Public name → column. Made at start-up; a name from outside is only looked up in it."""
 
-LIKE_ESCAPE = "/"
-"""Not the backslash, which PostgreSQL takes as an escape by itself and SQLite does not."""
-
-_LIKE_SPECIALS = str.maketrans({letter: LIKE_ESCAPE + letter for letter in (LIKE_ESCAPE, "%", "_")})
 _SINGLE_PRECISION_BITS = 24
 
 _COMPARE: dict[Comparison, Callable[[Any, Any], Any]] = {
@@ -148,8 +143,8 @@ def compile_criteria(
         case IsNull(name):
             return column_of(columns, name).is_(None)
         case Contains(name, text):
-            bound = bind.one(escape_like(text), String())
-            return column_of(columns, name).icontains(bound, escape=LIKE_ESCAPE)
+            bound = bind.one(like_pattern(text), String())
+            return ContainsText(column_of(columns, name), bound)
         case AllOf(parts):
             return and_(true(), *(compile_criteria(part, columns, bind=bind) for part in parts))
         case AnyOf(parts):
@@ -193,11 +188,6 @@ def bind_value(value: object, kind: TypeEngine[Any]) -> object:
             return str(value)
         case _:
             return value
-
-
-def escape_like(text: str) -> str:
-    """Return *text* for a LIKE pattern, where each of its characters means itself."""
-    return text.translate(_LIKE_SPECIALS)
 
 
 def _is_single_precision(kind: Float[Any]) -> bool:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from evara_core.query.spec import ListQuery
     from evara_core.storage.criteria import Columns
     from evara_core.storage.includes import Related
+    from evara_core.storage.search import SearchIndex
     from evara_core.storage.statements import Statements
 
 __all__ = ["ListSource"]
@@ -79,6 +80,7 @@ class ListSource:
         *,
         includes: Mapping[str, Related] | None = None,
         loaders: Mapping[str, Sequence[ExecutableOption]] | None = None,
+        search: SearchIndex | None = None,
     ) -> None:
         """Declare the list.
 
@@ -90,6 +92,7 @@ class ListSource:
             includes: Related records that `records` can add, by name.
             loaders: Include path → loader options that `entities` needs for it, such as
                 `selectinload(Node.alerts)`.
+            search: The index that serves `search=` on SQLite, if a migration made one.
 
         Raises:
             ConfigurationError: The statement cannot be paged.
@@ -99,6 +102,7 @@ class ListSource:
         self._columns = columns
         self._includes = includes or {}
         self._loaders = loaders or {}
+        self._search = search
         self._plans: dict[Hashable, Any] = {}
         self._never_null: dict[str, bool] = {}
 
@@ -166,9 +170,9 @@ class ListSource:
         if query.count is CountMode.NONE:
             return None
         is_exact = query.count is CountMode.EXACT
-        shape = ("total", is_exact, shape_of(query.condition))
+        shape = ("total", is_exact, self._shape(query))
         statement = self._kept(shape, lambda: self._count(query, is_exact=is_exact))
-        values = slot_values(query.condition, self._columns)
+        values = self._values(query)
         cap = query.count_cap
         answer = yield Query(statement, values if is_exact else {**values, _LIMIT: cap + 1})
         count = int(answer.rows[0][0])
@@ -176,7 +180,7 @@ class ListSource:
             return Total(count=count, kind=CountMode.EXACT)
         if query.count is CountMode.ESTIMATED:
             everything = self._kept(
-                ("expected", shape_of(query.condition)),
+                ("expected", self._shape(query)),
                 lambda: Expected(self._matching_rows(query)),
             )
             expected = expected_rows((yield Query(everything, values)))
@@ -216,7 +220,7 @@ class ListSource:
         self, plan: _Plan, query: ListQuery, cutter: PageCutter
     ) -> Statements[Sequence[Row[Any]]]:
         """Return up to `cutter.needed` rows beyond its position, the nearest first."""
-        values = slot_values(query.condition, self._columns)
+        values = self._values(query)
         if cutter.position.values:
             values |= key_slots(plan.keys, cutter.position)
         elif query.page is not None:
@@ -240,7 +244,7 @@ class ListSource:
             position.backward,
             position.inclusive,
             tuple([value is None for value in position.values]),
-            shape_of(query.condition),
+            self._shape(query),
         )
         plan: _Plan = self._kept(shape, lambda: self._make_plan(selected, query, position))
         return plan
@@ -315,10 +319,25 @@ class ListSource:
         return [*options, raiseload("*")]
 
     def _matching(self, statement: Select[Any], query: ListQuery) -> Select[Any]:
+        if self._search is not None and query.search:
+            statement = statement.where(*self._search.candidates(query.search))
         condition = query.condition
         if condition == ALWAYS:
             return statement
         return statement.where(compile_criteria(condition, self._columns, bind=Slots()))
+
+    def _shape(self, query: ListQuery) -> Hashable:
+        """Return what is equal for queries that differ in values only."""
+        if self._search is None or not query.search:
+            return shape_of(query.condition)
+        return shape_of(query.condition), len(self._search.slots(query.search))
+
+    def _values(self, query: ListQuery) -> dict[str, object]:
+        """Return what to put into the slots that `_matching` left."""
+        values = slot_values(query.condition, self._columns)
+        if self._search is not None and query.search:
+            values |= self._search.slots(query.search)
+        return values
 
     def _keys(self, query: ListQuery, position: Position) -> list[Key]:
         return [

@@ -12,7 +12,8 @@ from sqlalchemy import bindparam
 from typing_extensions import override
 
 from evara_core.query.ast import AllOf, AnyOf, Compare, Condition, Contains, In, IsNull, Not
-from evara_core.storage.criteria import Binder, bind_value, column_of, escape_like
+from evara_core.storage.criteria import Binder, bind_value, column_of
+from evara_core.storage.search import like_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
@@ -77,7 +78,7 @@ def _values(condition: Condition, columns: Columns) -> Iterator[object]:
             kind = column_of(columns, name).type
             yield [bind_value(value, kind) for value in values]
         case Contains(_, text):
-            yield escape_like(text)
+            yield like_pattern(text)
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from _values(part, columns)
