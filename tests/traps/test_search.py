@@ -90,7 +90,8 @@ def postgres(postgres_url):
 
 def found(engine, asked, *changes):
     def flow():
-        yield from changes
+        for change in changes:
+            _ = yield change
         return (yield from INDEXED.records(asked, CODEC))
 
     with Unit(engine) as unit:
