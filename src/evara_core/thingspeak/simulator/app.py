@@ -31,7 +31,7 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 """Of a request: 14,400 rows with every field and a status, twice over."""
 
 _KEY_PARAMETERS = ("api_key", "key", "apikey")
-_NOT_READ = Reply(0, TEXT, b"")
+_NOT_READ = Reply(200, TEXT, b"")
 
 
 class Simulator(Simulation):

@@ -13,7 +13,7 @@ from evara_core.thingspeak.simulator.window import whole
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
-__all__ = ["HOW", "aggregated", "binning_of", "filtered", "merged_values"]
+__all__ = ["HOW", "MAX_BINS", "aggregated", "binning_of", "filtered", "merged_values"]
 
 _MINUTES = {"10": 10, "15": 15, "20": 20, "30": 30, "60": 60, "240": 240, "720": 720, "1440": 1440}
 _DAY_S = 86_400
@@ -23,8 +23,6 @@ MAX_BINS = 50_000
 
 # The first of these that a request names wins; the others are ignored.
 HOW = ("timescale", "sum", "average", "median")
-
-Values = tuple["str | None", ...]
 
 
 def binning_of(params: Mapping[str, str]) -> tuple[str, int] | None:
@@ -75,7 +73,7 @@ def aggregated(
     return [told.get(at_s) or Row(0, at_s) for at_s in range(first, last + 1, size_s)]
 
 
-def merged_values(rows: Sequence[Row], how: str, *, comma: bool = False) -> Values:
+def merged_values(rows: Sequence[Row], how: str, *, comma: bool = False) -> tuple[str | None, ...]:
     """Return the values of one bin."""
     if how == "timescale":
         return rows[0].values

@@ -73,6 +73,8 @@ class Connection(asyncio.Protocol):
         self._siblings.discard(self)
         self.lost.set()
         self._may_write.set()
+        if self._task is not None:
+            self._task.cancel()
 
     @override
     def pause_writing(self) -> None:

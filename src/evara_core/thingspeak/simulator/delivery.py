@@ -57,7 +57,7 @@ async def deliver(
         case Truncate():
             reply = reply._replace(body=reply.body[: int(len(reply.body) * fault.share)])
         case Instead():
-            reply = instead_of(fault)
+            reply = _instead_of(fault)
         case HangUp():
             await _hang_up(reply, fault, scope, send)
             return
@@ -78,7 +78,7 @@ async def deliver(
         await send({"type": "http.response.body", "body": reply.body})
 
 
-def instead_of(fault: Instead) -> Reply:
+def _instead_of(fault: Instead) -> Reply:
     """Return the answer that *fault* gives."""
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if fault.retry_after_s is not None:
@@ -98,6 +98,8 @@ async def _start(reply: Reply, send: Send) -> None:
 async def _hang_up(reply: Reply, fault: HangUp, scope: Scope, send: Send) -> None:
     can_hang_up = HANG_UP in scope.get("extensions", {})
     if fault.after_bytes or not can_hang_up:
+        # At least a byte is promised that never comes, or the answer would be complete.
+        reply = reply._replace(body=reply.body or b" ")
         await _start(reply, send)
         sent = reply.body[: min(fault.after_bytes, len(reply.body) - 1)]
         await send({"type": "http.response.body", "body": sent, "more_body": True})

@@ -16,6 +16,7 @@ __all__ = [
     "CSV",
     "HTML",
     "JSON",
+    "MAX_PARAMETERS",
     "SCRIPT",
     "TEXT",
     "XML",

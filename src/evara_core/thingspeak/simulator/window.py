@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from evara_core.thingspeak.simulator.history import History, Row
 
-__all__ = ["MAX_ROWS", "Window", "id_in", "is_cached", "whole", "window_of"]
+__all__ = [
+    "CACHED_FROM_ROWS",
+    "DEFAULT_ROWS",
+    "MAX_ROWS",
+    "Window",
+    "id_in",
+    "is_cached",
+    "whole",
+    "window_of",
+]
 
 MAX_ROWS = 8000
 """Per request. More is cut in silence."""

@@ -112,22 +112,30 @@ async def test_a_hang_up_in_the_body_sends_its_beginning(simulator, public, clie
         await client.get("/channels/1/feeds.json")
 
 
+async def test_a_write_that_is_lost_hangs_up_too(simulator, public, client):
+    simulator.faults.add(HangUp(after_bytes=5, takes_effect=False))
+
+    with pytest.raises(httpx.RemoteProtocolError):
+        await client.post("/update", data={"api_key": public.write_key, "field1": "9"})
+    assert public.history.count(simulator.now_s()) == 2
+
+
 async def test_a_stalled_answer_ends_with_the_callers_patience(simulator, public, client):
     simulator.faults.add(Stall(), times=1)
 
     with pytest.raises(httpx.ReadTimeout):
-        await client.get("/channels/1/feeds.json", timeout=0.05)
+        await client.get("/channels/1/feeds.json", timeout=httpx.Timeout(5, read=0.1))
     assert (await client.get("/channels/1/feeds.json")).status_code == 200
 
 
 async def test_a_caller_that_leaves_while_an_answer_trickles_does_no_harm(
     simulator, public, client
 ):
-    simulator.faults.add(Trickle(over_s=0.5, pieces=50), times=1)
+    simulator.faults.add(Trickle(over_s=50, pieces=50), times=1)
+    patience = httpx.Timeout(5, read=0.1)
 
     with pytest.raises(httpx.ReadTimeout):
-        async with client.stream("GET", "/channels/1/feeds.json", timeout=0.005) as answer:
-            await answer.aread()
+        await client.get("/channels/1/feeds.json", timeout=patience)
     assert (await client.get("/channels/1/feeds.json")).status_code == 200
 
 
