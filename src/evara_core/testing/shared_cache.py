@@ -59,6 +59,7 @@ class MemorySharedStore(SharedStore, Backplane):
         self._news: list[tuple[int, Invalidation]] = []
         self._kept_messages = kept_messages
         self._sequence = 0
+        self._life = 0
         self._arrived = asyncio.Event()
         self.is_away = False
         self.is_lossy = False
@@ -112,22 +113,23 @@ class MemorySharedStore(SharedStore, Backplane):
     @override
     async def position(self) -> str:
         self._check()
-        return str(self._sequence)
+        return f"{self._life}-{self._sequence}"
 
     @override
     async def read(self, after: str, *, wait_s: float) -> News:
         self._check()
-        if int(after) == self._sequence and wait_s > 0:
+        life, _, number = after.partition("-")
+        if after == f"{self._life}-{self._sequence}" and wait_s > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), wait_s)
             self._check()
-        if int(after) > self._sequence:
-            return News(invalidations=(), position=str(self._sequence), has_gap=True)
-        found = [(number, each) for number, each in self._news if number > int(after)]
+        if int(life) != self._life:
+            return News(invalidations=(), position=await self.position(), has_gap=True)
+        found = [(sequence, each) for sequence, each in self._news if sequence > int(number)]
         return News(
             invalidations=tuple(each for _, each in found),
-            position=str(self._sequence),
-            has_gap=bool(found) and found[0][0] != int(after) + 1,
+            position=await self.position(),
+            has_gap=bool(found) and found[0][0] != int(number) + 1,
         )
 
     @override
@@ -143,6 +145,7 @@ class MemorySharedStore(SharedStore, Backplane):
         self._holds.clear()
         self._news.clear()
         self._sequence = 0
+        self._life += 1
 
     def lose_versions(self) -> None:
         """Forget the versions of all tags, as an eviction does."""
