@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 _ERRORS = (400, 401, 403, 404, 429, 503)
+_OPEN = {"/static": "the page's files", "/openapi.json": "describes the interface"}
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -47,9 +48,25 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    replies = Replies(clock=parts.clock, version=parts.settings.api.version)
     app.state.parts = parts
-    app.state.replies = replies
+    app.state.replies = Replies(clock=parts.clock, version=parts.settings.api.version)
+    app.include_router(_api())
+    app.include_router(around.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    install(
+        app,
+        replies=app.state.replies,
+        ids=parts.ids,
+        guard=Guard(
+            verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy
+        ),
+        open_paths=_OPEN,
+    )
+    app.add_middleware(SecurityHeadersMiddleware)
+    return app
+
+
+def _api() -> APIRouter:
     api = APIRouter(
         prefix="/api/v1",
         dependencies=[Depends(declared_parameters_only)],
@@ -57,20 +74,4 @@ def create_app(parts: Parts) -> FastAPI:
     )
     for module in (me, nodes, alerts, streams):
         api.include_router(module.router)
-    app.include_router(api)
-    app.include_router(around.router)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    install(
-        app,
-        replies=replies,
-        ids=parts.ids,
-        guard=Guard(
-            verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy
-        ),
-        open_paths={
-            "/static": "the page's files",
-            "/openapi.json": "describes the interface",
-        },
-    )
-    app.add_middleware(SecurityHeadersMiddleware)
-    return app
+    return api

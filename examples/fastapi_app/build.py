@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -82,24 +82,12 @@ async def open_parts(
 ) -> AsyncIterator[Parts]:
     """Yield the parts of an application that also runs the monitor.
 
-    Args:
-        settings: Limits and addresses.
-        engine: The database.
-        verifier: Whose tokens are believed.
-        rules: What alerts are about; None: the default rules.
-        kinds: What nodes can be.
-        clock: The application's time, and the monitor's.
-        speed: How many seconds of *clock* pass in one second.
-        sleep: How the monitor waits; None: as long as *speed* says.
-        demo: Whom the page may sign in as, in a demonstration.
+    *rules* and *kinds* are the default ones unless told otherwise. *speed* is how many seconds
+    of *clock* pass in one second, and *sleep* how the monitor waits if not at that speed.
     """
     clock = clock or SystemClock()
     rules = tuple(default_rules() if rules is None else rules)
-    async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(_bus(settings))
-        transport = _transport(settings)
-        client = await stack.enter_async_context(AsyncClient(transport=transport))
-
+    async with _bus(settings) as bus, AsyncClient(transport=_transport(settings)) as client:
         monitor = Monitor(
             store=SteadyStore(SqlIngestStore(engine)),
             outbox=SteadyOutbox(SqlOutboxStore(engine)),

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from evara_core.settings import Settings
     from evara_core.storage.statements import Statements
 
-__all__ = ["DemoUser", "DemoUsers", "Parts", "running"]
+__all__ = ["DemoUser", "DemoUsers", "Parts", "kept_up", "running"]
 
 T = TypeVar("T")
 
@@ -129,10 +129,10 @@ class Parts:
 async def running(parts: Parts) -> AsyncIterator[None]:
     """Run what works behind the application: hub, monitor, re-check of rights."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_kept_up, parts, "hub", parts.hub.run)
-        tasks.start_soon(_kept_up, parts, "rights", lambda: _recheck(parts))
+        tasks.start_soon(kept_up, parts, "hub", parts.hub.run)
+        tasks.start_soon(kept_up, parts, "rights", lambda: _recheck(parts))
         if parts.monitor is not None:
-            tasks.start_soon(_kept_up, parts, "monitor", parts.monitor.run)
+            tasks.start_soon(kept_up, parts, "monitor", parts.monitor.run)
         try:
             yield
         finally:
@@ -143,7 +143,7 @@ async def running(parts: Parts) -> AsyncIterator[None]:
             tasks.cancel_scope.cancel()
 
 
-async def _kept_up(parts: Parts, name: str, run: Callable[[], Awaitable[None]]) -> None:
+async def kept_up(parts: Parts, name: str, run: Callable[[], Awaitable[None]]) -> None:
     """Run a task, and again after a crash: what is stored lets it go on where it was."""
     while True:
         try:

@@ -15,8 +15,8 @@ from starlette.routing import Route
 from evara_core.access.roles import built_in_policy
 from evara_core.adapters.fastapi.application import install
 from evara_core.adapters.fastapi.callers import Guard, Public
+from evara_core.adapters.starlette.middleware import RequestIdMiddleware
 from evara_core.adapters.starlette.replies import Replies
-from evara_core.adapters.starlette.request_ids import RequestIdMiddleware
 from evara_core.errors import (
     ConflictError,
     DeniedError,

@@ -19,7 +19,6 @@ from fastapi_app.parts import Parts, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from fastapi import FastAPI
@@ -166,21 +165,16 @@ class Stream:
 
 @asynccontextmanager
 async def demonstration(
-    folder: Path, clock: ManualClock, *, nodes: int = NODES
+    folder: Path, clock: ManualClock, *, nodes: int = NODES, options: DemoOptions | None = None
 ) -> AsyncIterator[Platform]:
-    options = DemoOptions(nodes=nodes, folder=folder)
+    options = options or DemoOptions(nodes=nodes, folder=folder)
     with anyio.fail_after(50):
         async with demo_parts(options, folder, clock=clock, sleep=sleeping_by(clock)) as parts:
             app = create_app(parts)
             async with running(parts):
                 platform = Platform(parts, app, clock)
-                await platform.is_up(nodes)
+                await platform.is_up(options.nodes)
                 yield platform
-
-
-@pytest.fixture
-def start(tmp_path: Path, clock: ManualClock) -> AbstractAsyncContextManager[Platform]:
-    return demonstration(tmp_path, clock)
 
 
 @pytest.fixture

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import anyio
 import pytest
 from sqlalchemy import update
+from tests.app.conftest import Platform, demonstration, until
 
+from evara_core.errors import ConfigurationError
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import users
 from evara_core.telemetry.state import NodeStatus
+from evara_core.testing.clock import ManualClock
+from fastapi_app.demo.run import DemoOptions
+from fastapi_app.parts import kept_up
 
-if TYPE_CHECKING:
-    from tests.app.conftest import Platform
+
+def switch_off(user_id: str):
+    yield Query(update(users).where(users.c.user_id == user_id).values(is_active=False))
+
 
 ROLES = ("superadmin", "distributor", "community_manager", "customer")
 
@@ -265,25 +274,9 @@ async def test_the_interface_describes_itself(platform: Platform) -> None:
 
 @pytest.mark.parametrize("path", ["/api/v1/nodes", "/api/v1/stream"])
 async def test_a_user_who_is_switched_off_is_out_at_once(platform: Platform, path: str) -> None:
-    def switch_off():
-        yield Query(update(users).where(users.c.user_id == "u-asha").values(is_active=False))
-
-    await platform.parts.write(switch_off())
+    await platform.parts.write(switch_off("u-asha"))
 
     assert (await platform.get(path, "customer")).status_code == 401
-
-
-async def test_losing_the_right_ends_a_live_stream_within_seconds(platform: Platform) -> None:
-    platform.parts.settings = platform.parts.settings.model_copy(
-        update={"stream": platform.parts.settings.stream.model_copy(update={"recheck_s": 0.01})}
-    )
-    async with platform.stream("customer") as stream:
-        await stream.is_answered()
-        platform.parts.hub.revise("u-asha", [])
-        bye = await stream.has("bye")
-
-    assert json.loads(bye.data)["code"] == "FORBIDDEN"
-    assert json.loads(bye.data)["resume"] is False
 
 
 async def test_tokens_expire_by_everybody_s_clock_and_not_by_the_application_s(
@@ -292,3 +285,74 @@ async def test_tokens_expire_by_everybody_s_clock_and_not_by_the_application_s(
     platform.clock.jump(platform.clock.now() + timedelta(days=2))
 
     assert (await platform.get("/api/v1/auth/me")).status_code == 200
+
+
+@pytest.mark.server
+async def test_the_same_on_postgresql(
+    postgres_url: str, tmp_path: Path, clock: ManualClock
+) -> None:
+    options = DemoOptions(nodes=10, folder=tmp_path, postgres=postgres_url)
+    for is_fresh in (False, False, True):
+        options = replace(options, is_fresh=is_fresh)
+        async with demonstration(tmp_path, clock, options=options) as platform:
+            await platform.pass_time(40)
+            nodes = await platform.data("/api/v1/nodes", limit=100)
+            stats = await platform.data("/api/v1/dashboard/stats")
+            alerts = await platform.data("/api/v1/alerts", "customer")
+            readings = await platform.data("/api/v1/nodes/tank-0001/series", metric="level_cm")
+
+        assert len(nodes) == stats["total_nodes"] == 10
+        assert {alert["rule_id"] for alert in alerts} >= {"tank-low"}
+        assert len(set(readings["times"])) == len(readings["times"]) > 10
+
+
+async def test_another_fleet_in_the_same_database_is_refused(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with demonstration(tmp_path, clock, nodes=3):
+        pass
+    (tmp_path / "state.json").unlink()
+
+    with pytest.raises(ConfigurationError, match="--fresh"):
+        async with demonstration(tmp_path, clock, nodes=5):
+            pass
+
+
+async def test_rights_are_looked_up_again_while_a_stream_is_open(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVARA_STREAM__RECHECK_S", "0.02")
+    async with demonstration(tmp_path, clock) as platform, platform.stream("customer") as stream:
+        await stream.is_answered()
+
+        await platform.parts.write(switch_off("u-asha"))
+        bye = await stream.has("bye")
+
+    assert json.loads(bye.data) == {
+        "code": "FORBIDDEN",
+        "resume": False,
+        "retry_ms": json.loads(bye.data)["retry_ms"],
+    }
+
+
+async def test_a_task_that_crashes_is_told_and_started_again(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastapi_app.parts._PAUSE_AFTER_CRASH_S", 0.2)
+    async with demonstration(tmp_path, clock) as platform:
+        runs = []
+
+        async def run() -> None:
+            runs.append(len(runs))
+            if len(runs) == 1:
+                raise RuntimeError
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(kept_up, platform.parts, "rights", run)
+            await until(lambda: platform.parts.crashed)
+            crashed = await platform.get("/health/ready", None)
+            await until(lambda: len(runs) == 2)
+        recovered = await platform.get("/health/ready", None)
+
+    assert (crashed.status_code, crashed.json()["errors"][0]["field"]) == (503, "rights")
+    assert recovered.status_code == 200

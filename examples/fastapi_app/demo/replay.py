@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from evara_core.clock import SystemClock
 from evara_core.errors import EvaraError
+from evara_core.settings import ThingSpeakSettings
 from evara_core.storage.fleet import NodeRecord
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
@@ -91,39 +92,29 @@ async def replay_parts(
 ) -> AsyncIterator[Parts]:
     """Yield the parts of a demonstration with one node that an export feeds.
 
-    Args:
-        options: What the command line says.
-        folder: Where the database is.
-        clock: Instead of one that runs at the speed of *options*.
-
     Raises:
-        InvalidExportError: The file is no export.
-        InvalidMappingError: `--map` makes no sense.
+        InvalidInputError: The file is no export, or `--map` makes no sense.
         ConfigurationError: It cannot start.
     """
     assert options.replay is not None
     export = load_export(options.replay)
     meaning = meaning_of(export, options.map)
     _introduce(export, meaning, options)
+    limits = dict.fromkeys(("poll_interval_s", "min_poll_interval_s"), LOOK_EVERY_S)
+    settings = demo_settings(options, folder, limits=limits)
     async with AsyncExitStack() as stack:
-        limits = dict.fromkeys(("poll_interval_s", "min_poll_interval_s"), LOOK_EVERY_S)
-        settings = demo_settings(options, folder, limits=limits)
         engine = await stack.enter_async_context(demo_engine(options, settings))
-        start_at = await _start_at(engine, export)
-        replayed = ReplayClock(start_at, export.last_at, speed=options.speed)
+        replayed = ReplayClock(await _start_at(engine, export), export.last_at, speed=options.speed)
         simulator = Simulator(clock=clock or replayed)
         channel = simulator.replay(CHANNEL_ID, export.entries)
         origin = await stack.enter_async_context(loopback(simulator))
-        record = _record(export, meaning, channel.read_key)
-        await put_in(engine, [record], created_at=export.first_at)
+        records = [_record(export, meaning, channel.read_key)]
+        await put_in(engine, records, created_at=export.first_at)
+        settings = settings.model_copy(update={"thingspeak": ThingSpeakSettings(base_url=origin)})
         tokens = DemoTokens(clock=SystemClock())
         parts = await stack.enter_async_context(
             open_parts(
-                settings.model_copy(
-                    update={
-                        "thingspeak": settings.thingspeak.model_copy(update={"base_url": origin})
-                    }
-                ),
+                settings,
                 engine=engine,
                 verifier=tokens.verifier(),
                 rules=rules_for(meaning, export, look_every_s=LOOK_EVERY_S * options.speed),
@@ -134,13 +125,20 @@ async def replay_parts(
                 demo=DemoUsers(mode="replay", speed=lambda: replayed.speed, users=tokens.users),
             )
         )
-        assert parts.monitor is not None
-        await _put_aside(parts.monitor, export)
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        stack.callback(tasks.cancel_scope.cancel)
-        tasks.start_soon(_report, engine, export)
+        await stack.enter_async_context(_reporting(parts, export))
         yield parts
-        say(f"so far: {await counts_of(engine, export)}")
+
+
+@asynccontextmanager
+async def _reporting(parts: Parts, export: Export) -> AsyncIterator[None]:
+    """Keep what cannot be read, and tell what becomes of the rows, now and then and at the end."""
+    assert parts.monitor is not None
+    await _put_aside(parts.monitor, export)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_report, parts.engine, export)
+        yield
+        tasks.cancel_scope.cancel()
+    say(f"so far: {await counts_of(parts.engine, export)}")
 
 
 async def counts_of(engine: AsyncEngine, export: Export) -> Counts:

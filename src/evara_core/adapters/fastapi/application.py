@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 from evara_core._optional import provided_by
 from evara_core.adapters.fastapi.callers import Guard, keep_guard
 from evara_core.adapters.fastapi.routes import check_routes
+from evara_core.adapters.starlette.middleware import RequestIdMiddleware
 from evara_core.adapters.starlette.replies import Replies
-from evara_core.adapters.starlette.request_ids import RequestIdMiddleware
 from evara_core.api.envelope import ErrorDetail
 from evara_core.ids import IdSource
 
