@@ -38,7 +38,7 @@ from evara_core.query.ast import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from evara_core.query.ast import Condition
     from evara_core.query.spec import ListQuery
@@ -155,43 +155,50 @@ def fingerprint(query: ListQuery) -> bytes:
     Equal for queries that differ only in limit, fields, includes or spelling. The scope is
     part of it, so that a cursor of one caller is not good for another.
     """
-    meaning = (
+    order = ",".join([f"-{key.field}" if key.descending else key.field for key in query.sort])
+    parts = [
         query.resource,
         query.version,
+        order,
         _canonical(query.where),
         _canonical(query.scope),
-        query.search,
-        query.search_fields,
-        tuple((key.field, key.descending) for key in query.sort),
-    )
-    return hashlib.blake2b(repr(meaning).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    ]
+    if query.search:
+        parts += [",".join(query.search_fields), *query.search]
+    # With their lengths, so that no text of a client can pass for two parts.
+    told = "".join([f"{len(part)}:{part}" for part in parts])
+    return hashlib.blake2b(told.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def _canonical(condition: Condition) -> tuple[object, ...]:
+def _canonical(condition: Condition) -> str:
     match condition:
-        case Compare(name, comparison, value):
-            return ("compare", name, comparison.value, _canonical_value(value))
-        case In(name, values):
-            return ("in", name, *sorted(set(map(_canonical_value, values))))
-        case IsNull(name):
-            return ("null", name)
-        case Contains(name, text):
-            return ("contains", name, text)
         case AllOf(parts):
-            return ("all", *sorted(map(repr, map(_canonical, parts))))
+            return _group("all", map(_canonical, parts)) if parts else ""
+        case Compare(name, comparison, value):
+            return f"{name} {comparison.value} {_canonical_value(value)}"
+        case In(name, values):
+            return _group(f"{name} in", set(map(_canonical_value, values)))
+        case IsNull(name):
+            return f"{name} null"
+        case Contains(name, text):
+            return f"{name} contains {len(text)}:{text}"
         case AnyOf(parts):
-            return ("any", *sorted(map(repr, map(_canonical, parts))))
+            return _group("any", map(_canonical, parts))
         case Not(part):
-            return ("not", _canonical(part))
+            return f"not({_canonical(part)})"
+
+
+def _group(kind: str, parts: Iterable[str]) -> str:
+    return f"{kind}({','.join(sorted(parts))})"
 
 
 def _canonical_value(value: object) -> str:
     match value:
+        case str():
+            return f"text {len(value)}:{value!s}"
         case datetime():
             moment = value if value.tzinfo is None else value.astimezone(UTC)
             return f"moment {moment.isoformat()}"
-        case str():
-            return f"text {value!s}"
         case _:
             return f"{type(value).__name__} {value}"
 

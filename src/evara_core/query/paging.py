@@ -57,8 +57,12 @@ class Page(Generic[R]):
 
     def map(self, convert: Callable[[R], S]) -> Page[S]:
         """Return this page with each row converted."""
+        return self.with_rows(map(convert, self.rows))
+
+    def with_rows(self, rows: Iterable[S]) -> Page[S]:
+        """Return this page with *rows* in the place of its own."""
         return Page(
-            rows=tuple(map(convert, self.rows)),
+            rows=tuple(rows),
             limit=self.limit,
             next=self.next,
             previous=self.previous,

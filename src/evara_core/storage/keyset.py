@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Double, Float, Numeric, and_, bindparam, tuple_, type_coerce
@@ -24,7 +23,7 @@ from evara_core.errors import ConfigurationError
 from evara_core.storage.criteria import bind_type, bind_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, FromClause, Select
     from sqlalchemy.types import TypeEngine
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Key",
+    "key_reader",
     "key_slots",
-    "key_value",
     "never_null",
     "ordering",
     "ranges",
@@ -179,13 +178,19 @@ def _is_decimal(kind: TypeEngine[Any]) -> bool:
     return isinstance(kind, Numeric) and not isinstance(kind, Float)
 
 
-def key_value(value: KeyValue, column: SqlColumn) -> KeyValue:
-    """Return what was read from *column* as what a cursor carries and the column is asked with."""
-    if isinstance(value, Enum) and isinstance(column.type, EnumType):
-        members = column.type.enum_class
-        if members is not None:
-            label: str = column.type.enums[list(members).index(value)]
-            return label
+def key_reader(column: SqlColumn) -> Callable[[Any], KeyValue]:
+    """Return how to turn what is read from *column* into what a cursor carries.
+
+    A member of an enumeration is carried as what the database calls it.
+    """
+    kind = column.type
+    if not isinstance(kind, EnumType) or kind.enum_class is None:
+        return _as_it_is
+    labels = dict(zip(kind.enum_class, kind.enums, strict=True))
+    return lambda member: None if member is None else labels[member]
+
+
+def _as_it_is(value: KeyValue) -> KeyValue:
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,8 @@ from evara_core.storage.estimates import Expected, expected_rows
 from evara_core.storage.includes import attach, parents_of
 from evara_core.storage.keyset import (
     Key,
+    key_reader,
     key_slots,
-    key_value,
     never_null,
     ordering,
     ranges,
@@ -30,7 +31,7 @@ from evara_core.storage.shapes import Slots, shape_of, slot_values
 from evara_core.storage.statements import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from sqlalchemy import Row, Select
     from sqlalchemy.sql.base import ExecutableOption
@@ -59,8 +60,8 @@ class _Plan:
 
     statements: tuple[Select[Any], ...]
     keys: tuple[Key, ...]
-    places: tuple[int, ...]
-    """Of the sort keys in a row."""
+    readers: tuple[tuple[int, Callable[[Any], KeyValue]], ...]
+    """For each sort key: its place in a row, and what a cursor carries of what is there."""
 
     hidden: int
     """How many columns at the end of a row were not asked for."""
@@ -115,7 +116,7 @@ class ListSource:
         cutter = PageCutter(query, codec)
         plan = self._plan("rows", query, cutter.position)
         page = yield from self._page(plan, query, cutter)
-        return replace(page, rows=without_last(page.rows, plan.hidden))
+        return page.with_rows(without_last(page.rows, plan.hidden))
 
     def entities(self, query: ListQuery, codec: CursorCodec) -> Statements[Page[Any]]:
         """Return the page of *query*, of what the statement selects first: ORM entities.
@@ -131,7 +132,7 @@ class ListSource:
         cutter = PageCutter(query, codec)
         plan = self._plan("entities", query, cutter.position)
         page = yield from self._page(plan, query, cutter)
-        return page.map(itemgetter(0))
+        return page.with_rows(map(itemgetter(0), page.rows))
 
     def records(
         self,
@@ -157,7 +158,8 @@ class ListSource:
         plan = self._plan(query.fields, query, cutter.position)
         rows = yield from self._page(plan, query, cutter)
         names = self._record_names(query) if query.includes else query.fields
-        page = rows.map(lambda row: dict(zip(names, row, strict=False)))
+        # A row has more values than names where sort keys were added: zip stops in time.
+        page = rows.with_rows(map(dict, map(zip, repeat(names), rows.rows)))
         if query.includes:
             yield from attach(page.rows, query.includes, self._includes, scopes or {})
             for record in page.rows:
@@ -204,10 +206,7 @@ class ListSource:
         self, plan: _Plan, query: ListQuery, cutter: PageCutter
     ) -> Statements[Page[Row[Any]]]:
         def key_of(row: Row[Any]) -> tuple[KeyValue, ...]:
-            return tuple(
-                key_value(row[place], key.column)
-                for place, key in zip(plan.places, plan.keys, strict=True)
-            )
+            return tuple([convert(row[place]) for place, convert in plan.readers])
 
         found = yield from self._find(plan, query, cutter)
         page = cutter.cut(found, key_of)
@@ -273,7 +272,11 @@ class ListSource:
         if position.values:
             narrow = statement.having if self._is_grouped else statement.where
             statements = [narrow(condition) for condition in ranges(keys, position)]
-        return _Plan(tuple(statements), tuple(keys), selection.places, selection.hidden)
+        readers = [
+            (place, key_reader(key.column))
+            for place, key in zip(selection.places, keys, strict=True)
+        ]
+        return _Plan(tuple(statements), tuple(keys), tuple(readers), selection.hidden)
 
     def _select_all(self, query: ListQuery) -> Selection:
         return with_keys(
