@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evara_core.thingspeak.simulator.moments import csv_time, json_time
@@ -48,7 +49,10 @@ class Columns(NamedTuple):
         indices = [number - 1 for number in self.fields]
         location, status = self.location, self.status
         if not location and not status:
-            return lambda row: [row[2][index] for index in indices]
+            if len(indices) > 1:
+                several = itemgetter(*indices)
+                return lambda row: several(row.values)
+            return lambda row: [row.values[index] for index in indices]
 
         def pick(row: Row) -> Sequence[str | None]:
             picked: list[str | None] = [row.values[index] for index in indices]
@@ -101,14 +105,15 @@ def entry_object(row: Row, columns: Columns) -> dict[str, Any]:
 
 def feed_objects(rows: Sequence[Row], columns: Columns) -> list[dict[str, Any]]:
     """Return rows as objects."""
-    pick, zone, names = columns.of(), columns.zone, columns.names()
-    objects: list[dict[str, Any]] = []
-    for row in rows:
-        told: dict[str, Any] = {"created_at": json_time(row.at_s, zone)}
-        if row.entry_id:
-            told["entry_id"] = row.entry_id
-        told.update(zip(names, pick(row), strict=True))
-        objects.append(told)
+    pick, zone = columns.of(), columns.zone
+    names = ("created_at", "entry_id", *columns.names())
+    objects: list[dict[str, Any]] = [
+        dict(zip(names, (json_time(row.at_s, zone), row.entry_id, *pick(row)), strict=True))
+        for row in rows
+    ]
+    if rows and not rows[0].entry_id:
+        for told in objects:
+            del told["entry_id"]
     return objects
 
 
