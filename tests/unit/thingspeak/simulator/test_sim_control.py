@@ -201,6 +201,17 @@ async def test_requests_can_be_read_back(channel, order, visitor):
     ]  # fmt: skip
 
 
+async def test_orders_are_not_taken_from_web_pages(simulator):
+    transport = httpx.ASGITransport(app=simulator)
+    async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as client:
+        answer = await client.post(
+            "/_control/channels", content=b"{}", headers={"Origin": "https://elsewhere.example"}
+        )
+
+    assert answer.status_code == 403
+    assert simulator.channels == {}
+
+
 async def test_without_control_the_orders_are_no_endpoints(clock):
     transport = httpx.ASGITransport(app=Simulator(clock=clock, has_control=False))
     async with httpx.AsyncClient(transport=transport, base_url="http://simulator") as client:
