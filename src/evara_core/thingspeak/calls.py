@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evara_core.thingspeak.keys import Key
-    from evara_core.thingspeak.models import Entry, NewEntry, Page, Receipt
+    from evara_core.thingspeak.models import Entry, NewEntry, Receipt
+    from evara_core.thingspeak.rows import Page
 
 __all__ = ["Calls"]
 

@@ -11,6 +11,7 @@ import anyio
 from evara_core.thingspeak.bulk import write_bulk
 from evara_core.thingspeak.options import ClientOptions, ClientPlan
 from evara_core.thingspeak.outgoing import new_entry
+from evara_core.thingspeak.paging import BATCH_ENTRIES
 from evara_core.thingspeak.performing import AsyncPerformer, Performer
 from evara_core.thingspeak.spacing import AsyncSpacing, Spacing
 from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport, HttpxTransport
@@ -49,14 +50,7 @@ class AsyncClient:
         **options: Unpack[ClientOptions],
     ) -> None:
         self._plan = plan = ClientPlan(options)
-        self._performer = AsyncPerformer(
-            transport or AsyncHttpxTransport(),
-            policy=plan.policy,
-            breakers=plan.breakers,
-            clock=plan.clock,
-            sleep=sleep,
-            chance=plan.chance,
-        )
+        self._performer = AsyncPerformer(transport or AsyncHttpxTransport(), plan, sleep)
         self._spacing = AsyncSpacing(clock=plan.clock, sleep=sleep)
 
     async def __aenter__(self) -> Self:
@@ -134,6 +128,19 @@ class AsyncClient:
         async with aclosing(self._performer.stream(flow)) as entries:
             async for entry in entries:
                 yield entry
+
+    async def batch_since(
+        self,
+        channel_id: int,
+        position: Position | None,
+        *,
+        most: int = BATCH_ENTRIES,
+        read_key: AnyKey = None,
+    ) -> list[Entry]:
+        """Return the first *most* of what `entries_since` yields; for those who poll."""
+        flow = self._plan.reads.entries_since(channel_id, read_key, position)
+        del read_key
+        return await self._performer.collect(flow, most)
 
     async def write(
         self,
@@ -228,14 +235,7 @@ class Client:
         **options: Unpack[ClientOptions],
     ) -> None:
         self._plan = plan = ClientPlan(options)
-        self._performer = Performer(
-            transport or HttpxTransport(),
-            policy=plan.policy,
-            breakers=plan.breakers,
-            clock=plan.clock,
-            sleep=sleep,
-            chance=plan.chance,
-        )
+        self._performer = Performer(transport or HttpxTransport(), plan, sleep)
         self._spacing = Spacing(clock=plan.clock, sleep=sleep)
 
     def __enter__(self) -> Self:
@@ -297,6 +297,19 @@ class Client:
         del read_key
         with closing(self._performer.stream(flow)) as entries:
             yield from entries
+
+    def batch_since(
+        self,
+        channel_id: int,
+        position: Position | None,
+        *,
+        most: int = BATCH_ENTRIES,
+        read_key: AnyKey = None,
+    ) -> list[Entry]:
+        """Do what `AsyncClient.batch_since` does."""
+        flow = self._plan.reads.entries_since(channel_id, read_key, position)
+        del read_key
+        return self._performer.collect(flow, most)
 
     def write(
         self,

@@ -79,7 +79,7 @@ def _read(
 ) -> Reading:
     page = yield Window(first_rows, lower, upper)
     assert page is not None
-    seen.last_entry_id = max(seen.last_entry_id, page.channel.last_entry_id or 0)
+    seen.last_entry_id = max(seen.last_entry_id, page.last_entry_id or 0)
     tail = _between(page.entries, lower, upper)
     if len(page.entries) >= first_rows and tail:
         oldest = tail[0]
@@ -88,7 +88,7 @@ def _read(
             start=lower,
             end=oldest.created_at,
             rows=rows,
-            last_entry_id=page.channel.last_entry_id or 0,
+            last_entry_id=page.last_entry_id or 0,
         )
         span.expect(oldest.entry_id, page.channel.created_at or lower)
         while (found := (yield from read_span(span))) is not None:
@@ -103,7 +103,7 @@ def _read(
     yield Rows(tail)
 
 
-def _between(entries: tuple[Entry, ...], lower: datetime, upper: datetime | None) -> list[Entry]:
+def _between(entries: list[Entry], lower: datetime, upper: datetime | None) -> list[Entry]:
     return [
         entry
         for entry in entries

@@ -17,7 +17,6 @@ __all__ = [
     "Entry",
     "Licence",
     "NewEntry",
-    "Page",
     "Position",
     "Receipt",
     "Scalar",
@@ -66,15 +65,6 @@ class Channel:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     """When the settings were changed. It says nothing about the newest entry."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """One answer to a read: the channel, and the newest rows of what was asked for."""
-
-    channel: Channel
-    entries: tuple[Entry, ...]
-    """By `created_at`, then `entry_id`; oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

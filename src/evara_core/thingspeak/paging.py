@@ -17,12 +17,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 from evara_core.errors import ChannelReset, UpstreamGarbageError
-from evara_core.thingspeak.models import Entry, Page
+from evara_core.thingspeak.rows import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from evara_core.thingspeak.models import Entry
+
 __all__ = [
+    "BATCH_ENTRIES",
     "CROWDED_SECOND",
     "DISTANT_FUTURE",
     "DISTANT_PAST",
@@ -40,6 +43,9 @@ FRESH_ROWS = 100
 
 MAX_ROWS = 8000
 """The server gives no more at once, whatever it is asked for."""
+
+BATCH_ENTRIES = 5_000
+"""How many entries a poll returns at most; the next one goes on after the last of them."""
 
 DISTANT_PAST = datetime(1970, 1, 1, tzinfo=UTC)
 """Devices without a clock report from here."""
@@ -130,14 +136,13 @@ def read_span(span: Span) -> Generator[Window, Page | None, list[Entry] | None]:
 
 
 def _refuse_reset(page: Page, last_entry_id: int) -> Generator[Window, Page | None, None]:
-    if (page.channel.last_entry_id or 0) >= last_entry_id:
+    if (page.last_entry_id or 0) >= last_entry_id:
         return
     # A large answer may be minutes old; a small one says how it is now.
     fresh = yield Window(1, DISTANT_PAST)
     assert fresh is not None
-    channel = fresh.channel
-    if (channel.last_entry_id or 0) < last_entry_id:
-        raise ChannelReset(channel.channel_id, last_entry_id, channel.last_entry_id)
+    if (fresh.last_entry_id or 0) < last_entry_id:
+        raise ChannelReset(fresh.channel_id, last_entry_id, fresh.last_entry_id)
 
 
 def _next_width(width_s: int, found: int, rows: int) -> float:

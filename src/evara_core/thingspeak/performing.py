@@ -1,4 +1,11 @@
-"""Doing what flows ask for: sending, pausing, waiting for a connection; awaited or blocking."""
+"""Doing what flows ask for: sending, pausing, waiting for a connection; awaited or blocking.
+
+A request holds one of the transport's few slots while it is on the way, and none while it
+pauses before the next attempt.
+
+The flows are driven here by hand, and not by `evara_core.flow`: a poll costs some tens of
+microseconds in all, and each layer of coroutines a few of them.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from evara_core.flow import run, run_async
 from evara_core.thingspeak.paging import Rows
 from evara_core.thingspeak.retries import Pause, Send, exchange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
-    from evara_core.clock import Clock
     from evara_core.flow import Flow
-    from evara_core.thingspeak.breaker import Breakers
     from evara_core.thingspeak.messages import Call, Response
     from evara_core.thingspeak.models import Entry
+    from evara_core.thingspeak.options import ClientPlan
     from evara_core.thingspeak.reads import RowsFlow
-    from evara_core.thingspeak.retries import RetryPolicy
     from evara_core.thingspeak.transports import AsyncTransport, Transport
 
 __all__ = ["AsyncPerformer", "Performer"]
@@ -28,30 +32,51 @@ __all__ = ["AsyncPerformer", "Performer"]
 T = TypeVar("T")
 
 
-class AsyncPerformer:
+class _Performing:
+    """What both have."""
+
+    def __init__(self, plan: ClientPlan) -> None:
+        self._policy = plan.policy
+        self._breakers = plan.breakers
+        self._elapsed_s = plan.clock.elapsed_s
+        self._chance = plan.chance
+
+    def _exchange(self, call: Call[T]) -> Flow[Send | Pause, Response | None, T]:
+        return exchange(
+            call, self._policy, self._breakers, elapsed_s=self._elapsed_s, chance=self._chance
+        )
+
+
+class AsyncPerformer(_Performing):
     """Carries flows to their end, awaited."""
 
     def __init__(
         self,
         transport: AsyncTransport,
-        *,
-        policy: RetryPolicy,
-        breakers: Breakers,
-        clock: Clock,
+        plan: ClientPlan,
         sleep: Callable[[float], Awaitable[object]],
-        chance: Callable[[], float],
     ) -> None:
+        super().__init__(plan)
         self.transport = transport
-        self.sleep = sleep
-        self.slots = anyio.Semaphore(transport.connections, fast_acquire=True)
-        self._policy = policy
-        self._breakers = breakers
-        self._elapsed_s = clock.elapsed_s
-        self._chance = chance
+        self._sleep = sleep
+        self._slots = anyio.Semaphore(transport.connections)
 
     async def run(self, flow: Flow[Any, Any, T]) -> T:
         """Return what *flow* returns."""
-        return await run_async(flow, self._perform)
+        try:
+            ask = next(flow)
+            while True:
+                try:
+                    answer = await self._perform(ask)
+                except Exception as error:  # noqa: BLE001 - the flow decides what becomes of it
+                    ask = flow.throw(error)
+                else:
+                    ask = flow.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            flow.close()
 
     async def stream(self, flow: RowsFlow) -> AsyncGenerator[Entry]:
         """Yield the entries that *flow* puts out."""
@@ -70,55 +95,96 @@ class AsyncPerformer:
         finally:
             flow.close()
 
+    async def collect(self, flow: RowsFlow, most: int) -> list[Entry]:
+        """Return the first *most* entries that *flow* puts out."""
+        entries: list[Entry] = []
+        try:
+            ask = next(flow)
+            while True:
+                if isinstance(ask, Rows):
+                    entries += ask.entries
+                    if len(entries) >= most:
+                        return entries[:most]
+                    ask = flow.send(None)
+                else:
+                    page = await self.fetch(ask)
+                    ask = flow.send(page)
+        except StopIteration:
+            return entries
+        finally:
+            flow.close()
+
     async def fetch(self, call: Call[T]) -> T:
         """Return the answer to *call*, asking as often as the policy says."""
-        trip = _AsyncTrip(self)
+        await self._enter()
+        is_inside = True
+        flow = self._exchange(call)
         try:
-            await trip.enter()
-            return await run_async(
-                exchange(
-                    call,
-                    self._policy,
-                    self._breakers,
-                    elapsed_s=self._elapsed_s,
-                    chance=self._chance,
-                ),
-                trip.perform,
-            )
+            ask = next(flow)
+            while True:
+                if isinstance(ask, Send):
+                    if not is_inside:
+                        await self._enter()
+                        is_inside = True
+                    try:
+                        response = await self.transport.send(ask.request, ask.timeout_s)
+                    except Exception as error:  # noqa: BLE001 - the flow decides
+                        ask = flow.throw(error)
+                    else:
+                        ask = flow.send(response)
+                else:
+                    is_inside = False
+                    self._slots.release()
+                    await self._sleep(ask.seconds)
+                    ask = flow.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
         finally:
-            trip.leave()
+            flow.close()
+            if is_inside:
+                self._slots.release()
+
+    async def _enter(self) -> None:
+        try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._slots.acquire()
 
     async def _perform(self, ask: Call[Any] | Pause) -> Any:  # noqa: ANN401 - as the call says
         if isinstance(ask, Pause):
-            await self.sleep(ask.seconds)
+            await self._sleep(ask.seconds)
             return None
         return await self.fetch(ask)
 
 
-class Performer:
+class Performer(_Performing):
     """Carries flows to their end, blocking. Safe to use from several threads."""
 
     def __init__(
-        self,
-        transport: Transport,
-        *,
-        policy: RetryPolicy,
-        breakers: Breakers,
-        clock: Clock,
-        sleep: Callable[[float], object],
-        chance: Callable[[], float],
+        self, transport: Transport, plan: ClientPlan, sleep: Callable[[float], object]
     ) -> None:
+        super().__init__(plan)
         self.transport = transport
-        self.sleep = sleep
-        self.slots = threading.Semaphore(transport.connections)
-        self._policy = policy
-        self._breakers = breakers
-        self._elapsed_s = clock.elapsed_s
-        self._chance = chance
+        self._sleep = sleep
+        self._slots = threading.Semaphore(transport.connections)
 
     def run(self, flow: Flow[Any, Any, T]) -> T:
         """Return what *flow* returns."""
-        return run(flow, self._perform)
+        try:
+            ask = next(flow)
+            while True:
+                try:
+                    answer = self._perform(ask)
+                except Exception as error:  # noqa: BLE001 - the flow decides what becomes of it
+                    ask = flow.throw(error)
+                else:
+                    ask = flow.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        finally:
+            flow.close()
 
     def stream(self, flow: RowsFlow) -> Generator[Entry]:
         """Yield the entries that *flow* puts out."""
@@ -136,82 +202,58 @@ class Performer:
         finally:
             flow.close()
 
+    def collect(self, flow: RowsFlow, most: int) -> list[Entry]:
+        """Return the first *most* entries that *flow* puts out."""
+        entries: list[Entry] = []
+        try:
+            ask = next(flow)
+            while True:
+                if isinstance(ask, Rows):
+                    entries += ask.entries
+                    if len(entries) >= most:
+                        return entries[:most]
+                    ask = flow.send(None)
+                else:
+                    page = self.fetch(ask)
+                    ask = flow.send(page)
+        except StopIteration:
+            return entries
+        finally:
+            flow.close()
+
     def fetch(self, call: Call[T]) -> T:
         """Return the answer to *call*, asking as often as the policy says."""
-        trip = _Trip(self)
+        self._slots.acquire()
+        is_inside = True
+        flow = self._exchange(call)
         try:
-            trip.enter()
-            return run(
-                exchange(
-                    call,
-                    self._policy,
-                    self._breakers,
-                    elapsed_s=self._elapsed_s,
-                    chance=self._chance,
-                ),
-                trip.perform,
-            )
+            ask = next(flow)
+            while True:
+                if isinstance(ask, Send):
+                    if not is_inside:
+                        self._slots.acquire()
+                        is_inside = True
+                    try:
+                        response = self.transport.send(ask.request, ask.timeout_s)
+                    except Exception as error:  # noqa: BLE001 - the flow decides
+                        ask = flow.throw(error)
+                    else:
+                        ask = flow.send(response)
+                else:
+                    is_inside = False
+                    self._slots.release()
+                    self._sleep(ask.seconds)
+                    ask = flow.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
         finally:
-            trip.leave()
+            flow.close()
+            if is_inside:
+                self._slots.release()
 
     def _perform(self, ask: Call[Any] | Pause) -> Any:  # noqa: ANN401 - as the call says
         if isinstance(ask, Pause):
-            self.sleep(ask.seconds)
+            self._sleep(ask.seconds)
             return None
         return self.fetch(ask)
-
-
-class _AsyncTrip:
-    """One exchange: it holds a slot while a request is on the way, none while it pauses."""
-
-    __slots__ = ("_is_inside", "_performer")
-
-    def __init__(self, performer: AsyncPerformer) -> None:
-        self._performer = performer
-        self._is_inside = False
-
-    async def enter(self) -> None:
-        await self._performer.slots.acquire()
-        self._is_inside = True
-
-    def leave(self) -> None:
-        if self._is_inside:
-            self._is_inside = False
-            self._performer.slots.release()
-
-    async def perform(self, ask: Send | Pause) -> Response | None:
-        if isinstance(ask, Send):
-            if not self._is_inside:
-                await self.enter()
-            return await self._performer.transport.send(ask.request, ask.timeout_s)
-        self.leave()
-        await self._performer.sleep(ask.seconds)
-        return None
-
-
-class _Trip:
-    """The same, blocking."""
-
-    __slots__ = ("_is_inside", "_performer")
-
-    def __init__(self, performer: Performer) -> None:
-        self._performer = performer
-        self._is_inside = False
-
-    def enter(self) -> None:
-        self._performer.slots.acquire()
-        self._is_inside = True
-
-    def leave(self) -> None:
-        if self._is_inside:
-            self._is_inside = False
-            self._performer.slots.release()
-
-    def perform(self, ask: Send | Pause) -> Response | None:
-        if isinstance(ask, Send):
-            if not self._is_inside:
-                self.enter()
-            return self._performer.transport.send(ask.request, ask.timeout_s)
-        self.leave()
-        self._performer.sleep(ask.seconds)
-        return None

@@ -22,8 +22,8 @@ from evara_core.errors import (
     UpstreamTimeoutError,
 )
 from evara_core.serialization import load_json
-from evara_core.thingspeak.models import Entry, Page, Receipt
-from evara_core.thingspeak.rows import MALFORMED, channel_of, entries_of, entry_of, whole_of
+from evara_core.thingspeak.models import Entry, Receipt
+from evara_core.thingspeak.rows import MALFORMED, Page, entries_of, entry_of, whole_of
 
 if TYPE_CHECKING:
     from evara_core.thingspeak.messages import Response
@@ -46,6 +46,8 @@ RATE_LIMIT_PAUSE_S: Final = 15.0
 LONGEST_RETRY_AFTER_S: Final = 3600.0
 """A longer pause than this is not believed."""
 
+HTTP_OK: Final = 200
+
 REFUSED: Final = -1
 """What reads answer without access, and where there is nothing to show."""
 
@@ -63,13 +65,18 @@ def payload_of(response: Response) -> Any:  # noqa: ANN401 - JSON is whatever it
         UpstreamError: It is a failure; each in its own class.
     """
     status = response.status
+    if status == HTTP_OK:
+        # Nearly always, so it comes first.
+        payload = _json_or_none(response.body)
+        if payload is not None and not _is_error(payload):
+            return payload
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise RateLimitedError(retry_after_s(response.retry_after))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         problem = f"HTTP {status}"
         raise UpstreamError(problem)
     payload = _json_or_none(response.body)
-    if isinstance(payload, dict) and "error" in payload and "feeds" not in payload:
+    if _is_error(payload):
         raise _reported_error(payload, response)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         if payload is not None:
@@ -89,9 +96,7 @@ def read_feed(response: Response) -> Page:
     if _is_bare(payload, REFUSED):
         raise AccessDeniedError(NOT_OPENED)
     try:
-        return Page(
-            channel=channel_of(payload["channel"]), entries=tuple(entries_of(payload["feeds"]))
-        )
+        return Page(payload["channel"], entries_of(payload["feeds"]))
     except MALFORMED as error:
         raise _unexpected(response) from error
 
@@ -234,6 +239,10 @@ def _json_or_none(body: bytes) -> Any:  # noqa: ANN401 - JSON is whatever it is
         found = _BARE_NUMBER.fullmatch(body)
         return int(found[1]) if found else None
     return payload
+
+
+def _is_error(payload: object) -> bool:
+    return isinstance(payload, dict) and "error" in payload and "feeds" not in payload
 
 
 def _reported_error(payload: dict[str, Any], response: Response) -> UpstreamError:

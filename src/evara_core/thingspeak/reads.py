@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from evara_core.thingspeak.calls import Calls
     from evara_core.thingspeak.keys import AnyKey, Key
     from evara_core.thingspeak.messages import Call
-    from evara_core.thingspeak.models import Channel, Entry, Page, Position
+    from evara_core.thingspeak.models import Channel, Entry, Position
     from evara_core.thingspeak.paging import Reading
+    from evara_core.thingspeak.rows import Page
 
 __all__ = ["Reads", "RowsFlow"]
 

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from evara_core.thingspeak.models import Channel, Entry, Page, Position
+    from evara_core.thingspeak.models import Entry, Position
     from evara_core.thingspeak.paging import Reading
+    from evara_core.thingspeak.rows import Page
 
 __all__ = ["LATE_ROWS", "REORDER_ROWS", "VainSearches", "read_since"]
 
@@ -97,8 +98,15 @@ def read_since(
     page = yield Window(size, lower)
     assert page is not None
     is_whole = len(page.entries) < size
-    last = max([page.channel.last_entry_id or 0, *(entry.entry_id for entry in page.entries)])
     after = 0 if position is None else position.entry_id
+    if is_whole and position is not None and _is_among(page.entries, position):
+        fresh = [entry for entry in page.entries if entry.entry_id > after]
+        ids = [entry.entry_id for entry in fresh]
+        if ids == [*range(after + 1, (page.last_entry_id or 0) + 1)]:
+            # As it nearly always is: nothing is missing, and all is in order.
+            yield Rows(fresh)
+            return
+    last = max([page.last_entry_id or 0, *(entry.entry_id for entry in page.entries)])
     queue = _InOrder(after=after, last=last)
     if position is not None:
         yield from _verify(position, page, queue, is_whole=is_whole)
@@ -106,19 +114,19 @@ def read_since(
         yield from _read_slices(lower, page, position, queue, rows)
     yield Rows(queue.push(page.entries))
     searches = searches or VainSearches()
-    if queue.missing and not searches.knows(page.channel.channel_id, after, last):
+    if queue.missing and not searches.knows(page.channel_id, after, last):
         yield from _read_ahead(page, lower, queue, rows)
         if queue.missing and position is not None:
             yield from _read_late(lower - _SECOND, queue, rows, late_rows)
         if queue.missing:
-            searches.note(page.channel.channel_id, after, last)
+            searches.note(page.channel_id, after, last)
     yield Rows(queue.rest())
 
 
 def _verify(position: Position, page: Page, queue: _InOrder, *, is_whole: bool) -> Reading:
     """Refuse to go on if the position's row is gone or different."""
-    if (page.channel.last_entry_id or 0) < position.entry_id:
-        raise _reset(page.channel, position)
+    if (page.last_entry_id or 0) < position.entry_id:
+        raise _reset(page, position)
     # If more rows came than one page shows, it is looked at when its slice is read.
     if not is_whole or _is_among(page.entries, position):
         return
@@ -126,7 +134,7 @@ def _verify(position: Position, page: Page, queue: _InOrder, *, is_whole: bool) 
     exact = yield Window(FRESH_ROWS, position.created_at, position.created_at)
     assert exact is not None
     if not _is_among(exact.entries, position):
-        raise _reset(exact.channel, position)
+        raise _reset(exact, position)
     yield Rows(queue.push(exact.entries))
 
 
@@ -140,7 +148,7 @@ def _read_slices(
         start=lower,
         end=max(oldest.created_at, lower),
         rows=rows,
-        last_entry_id=page.channel.last_entry_id or 0,
+        last_entry_id=page.last_entry_id or 0,
     )
     if position is None:
         span.expect(oldest.entry_id, page.channel.created_at or lower)
@@ -151,7 +159,7 @@ def _read_slices(
         if unverified is not None:
             # The first slice begins at the position's own second.
             if not _is_among(found, unverified):
-                raise _reset(page.channel, unverified)
+                raise _reset(page, unverified)
             unverified = None
         yield Rows(queue.push(e for e in found if (e.created_at, e.entry_id) not in known))
 
@@ -202,8 +210,8 @@ def _is_among(entries: Iterable[Entry], position: Position) -> bool:
     return False
 
 
-def _reset(channel: Channel, position: Position) -> ChannelReset:
-    return ChannelReset(channel.channel_id, position.entry_id, channel.last_entry_id)
+def _reset(page: Page, position: Position) -> ChannelReset:
+    return ChannelReset(page.channel_id, position.entry_id, page.last_entry_id)
 
 
 class _InOrder:

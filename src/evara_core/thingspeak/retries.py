@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from evara_core.errors import RateLimitedError, UpstreamError, UpstreamOpenError
 
@@ -19,16 +19,14 @@ __all__ = ["Pause", "RetryPolicy", "Send", "exchange"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """A request to make, and how long to wait for the whole of the answer."""
 
     request: Request
     timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(NamedTuple):
     """Time to let pass."""
 
     seconds: float

@@ -9,14 +9,23 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from evara_core.errors import InvalidInputError
+from evara_core.errors import InvalidInputError, UpstreamGarbageError
 from evara_core.thingspeak.models import Channel, Entry
 from evara_core.thingspeak.times import parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["FIELDS", "MALFORMED", "channel_of", "entries_of", "entry_of", "text_of", "whole_of"]
+__all__ = [
+    "FIELDS",
+    "MALFORMED",
+    "Page",
+    "channel_of",
+    "entries_of",
+    "entry_of",
+    "text_of",
+    "whole_of",
+]
 
 FIELDS: Final = tuple((number, f"field{number}") for number in range(1, 9))
 """The fields of an entry: number and name."""
@@ -24,12 +33,45 @@ FIELDS: Final = tuple((number, f"field{number}") for number in range(1, 9))
 MALFORMED: Final = (AttributeError, KeyError, TypeError, ValueError, InvalidInputError)
 
 
+class Page:
+    """One answer to a read: the newest rows of what was asked for.
+
+    Most of what an answer says about its channel is not read unless somebody asks.
+
+    Raises:
+        MALFORMED: The channel's id or newest id is not there, or no number.
+    """
+
+    __slots__ = ("_told", "channel_id", "entries", "last_entry_id")
+
+    def __init__(self, told: Any, entries: list[Entry]) -> None:  # noqa: ANN401 - checked here
+        last = told.get("last_entry_id")
+        self.channel_id = whole_of(told["id"])
+        self.last_entry_id = None if last is None else whole_of(last)
+        self.entries = entries
+        """By `created_at`, then `entry_id`; oldest first."""
+        self._told = told
+
+    @property
+    def channel(self) -> Channel:
+        """Return what the channel says of itself.
+
+        Raises:
+            UpstreamGarbageError: It is not what the protocol says.
+        """
+        try:
+            return channel_of(self._told)
+        except MALFORMED as error:
+            problem = f"channel {self.channel_id} is described by other members than it should"
+            raise UpstreamGarbageError(problem) from error
+
+
 def entries_of(rows: Any) -> list[Entry]:  # noqa: ANN401 - checked here
     """Return the entries of a list of rows, by time and id."""
     if not isinstance(rows, list):
         raise TypeError(type(rows).__name__)
     entries = [entry_of(row) for row in rows]
-    if any(_by_time(a) > _by_time(b) for a, b in pairwise(entries)):
+    if not all(a.created_at < b.created_at for a, b in pairwise(entries)):
         entries.sort(key=_by_time)
     return entries
 
@@ -40,10 +82,10 @@ def entry_of(row: Any) -> Entry:  # noqa: ANN401 - checked here
         entry_id=whole_of(row["entry_id"]),
         created_at=parse_time(row["created_at"]),
         fields={n: text_of(row[name]) for n, name in FIELDS if name in row},
-        status=text_of(row.get("status")),
-        latitude=text_of(row.get("latitude")),
-        longitude=text_of(row.get("longitude")),
-        elevation=text_of(row.get("elevation")),
+        status=text_of(row["status"]) if "status" in row else None,
+        latitude=text_of(row["latitude"]) if "latitude" in row else None,
+        longitude=text_of(row["longitude"]) if "longitude" in row else None,
+        elevation=text_of(row["elevation"]) if "elevation" in row else None,
     )
 
 

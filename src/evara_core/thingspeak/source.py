@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from evara_core.errors import ChannelReset
 from evara_core.thingspeak.keys import as_key
+from evara_core.thingspeak.paging import BATCH_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evara_core.thingspeak.client import AsyncClient
-    from evara_core.thingspeak.keys import Key
     from evara_core.thingspeak.models import Entry, Position
 
-__all__ = ["BATCH_ENTRIES", "ChannelSource"]
-
-BATCH_ENTRIES = 5_000
-"""How many entries one call returns at most; the next call goes on after the last of them."""
+__all__ = ["ChannelSource"]
 
 
 class ChannelSource:
@@ -28,7 +24,7 @@ class ChannelSource:
 
     Args:
         client: Asks. It stays open.
-        batch_entries: How many entries to return at most.
+        batch_entries: How many entries to return at most; the next call goes on after them.
         on_reset: Told when a channel was cleared or rewritten. It is then read again from
             its beginning: who stores rows under their time and id keeps those that are the
             same.
@@ -55,20 +51,9 @@ class ChannelSource:
         """
         key = as_key(read_key)
         del read_key  # or a traceback with local variables would show it
+        most = self._batch_entries
         try:
-            return await self._batch(channel_id, position, key)
+            return await self._client.batch_since(channel_id, position, most=most, read_key=key)
         except ChannelReset as reset:
             self._on_reset(reset)
-        return await self._batch(channel_id, None, key)
-
-    async def _batch(
-        self, channel_id: int, position: Position | None, key: Key | None
-    ) -> list[Entry]:
-        batch: list[Entry] = []
-        entries = self._client.entries_since(channel_id, position, read_key=key)
-        async with aclosing(entries):
-            async for entry in entries:
-                batch.append(entry)
-                if len(batch) >= self._batch_entries:
-                    break
-        return batch
+        return await self._client.batch_since(channel_id, None, most=most, read_key=key)

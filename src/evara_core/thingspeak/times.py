@@ -50,12 +50,13 @@ def parse_time(text: str) -> datetime:
 
 def render_time(moment: datetime) -> str:
     """Return *moment* as ThingSpeak writes it: `2021-05-04T05:21:56Z`, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat(timespec='seconds')[:19]}Z"
 
 
 def render_query_time(moment: datetime) -> str:
     """Return *moment* for `start` and `end`: `2021-05-04%2005:21:56`, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d%%20%H:%M:%S")
+    text = moment.astimezone(UTC).isoformat(timespec="seconds")
+    return f"{text[:10]}%20{text[11:19]}"
 
 
 def _from_parts(found: re.Match[str]) -> datetime:

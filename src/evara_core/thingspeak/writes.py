@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from evara_core.thingspeak.calls import Calls
     from evara_core.thingspeak.keys import AnyKey, Key
     from evara_core.thingspeak.messages import Call
-    from evara_core.thingspeak.models import Entry, Licence, NewEntry, Page, Receipt
+    from evara_core.thingspeak.models import Entry, Licence, NewEntry, Receipt
+    from evara_core.thingspeak.rows import Page
 
 __all__ = ["WriteFlow", "WritePolicy", "Writer", "Writers", "write_entry"]
 

@@ -10,7 +10,7 @@ from evara_core.errors import UpstreamGarbageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HEADERS", "BodyLimit", "decoded"]
+__all__ = ["HEADERS", "BodyLimit", "check_length", "decoded"]
 
 HEADERS: Mapping[str, str] = {
     "Accept": "application/json",
@@ -20,6 +20,7 @@ HEADERS: Mapping[str, str] = {
 }
 
 _GZIP_OR_ZLIB = 47
+_MOST_DIGITS = 18
 
 
 class BodyLimit:
@@ -29,17 +30,6 @@ class BodyLimit:
         self._max_bytes = max_bytes
         self._pieces: list[bytes] = []
         self._size = 0
-
-    def expect(self, content_length: str | int | None) -> None:
-        """Refuse at once what announces itself as too large.
-
-        Raises:
-            UpstreamGarbageError: It does.
-        """
-        if content_length is None or not str(content_length).isdecimal():
-            return
-        if int(content_length) > self._max_bytes:
-            raise _too_large(self._max_bytes)
 
     def add(self, piece: bytes) -> None:
         """Take the next piece.
@@ -57,6 +47,17 @@ class BodyLimit:
         return decoded(b"".join(self._pieces), encoding, self._max_bytes)
 
 
+def check_length(announced: str | int, max_bytes: int) -> None:
+    """Refuse at once what announces itself as too large.
+
+    Raises:
+        UpstreamGarbageError: It does.
+    """
+    # A length of more digits than this is a joke, and int() would take its time with it.
+    if len(str(announced)) > _MOST_DIGITS or int(announced) > max_bytes:
+        raise _too_large(max_bytes)
+
+
 def decoded(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
     """Return *body* without its content encoding.
 
@@ -66,7 +67,7 @@ def decoded(body: bytes, encoding: str | None, max_bytes: int) -> bytes:
     """
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
-    if not encoding or encoding.strip().lower() == "identity":
+    if encoding is None or encoding.strip().lower() in {"", "identity"}:
         return body
     if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
         raise UpstreamGarbageError(_NOT_ASKED_FOR)

@@ -20,7 +20,7 @@ from evara_core.thingspeak.transports import (
     ORIGIN,
     AsyncTransport,
 )
-from evara_core.thingspeak.transports._bodies import HEADERS, BodyLimit, decoded
+from evara_core.thingspeak.transports._bodies import HEADERS, BodyLimit, check_length, decoded
 from evara_core.thingspeak.transports._failures import translated
 
 with provided_by("fast", package="aiohttp"):
@@ -87,10 +87,10 @@ class AiohttpTransport(AsyncTransport):
     async def _body_of(self, response: aiohttp.ClientResponse) -> bytes:
         encoding = response.headers.get("Content-Encoding")
         announced = response.content_length
-        limit = BodyLimit(self._max_body_bytes)
-        limit.expect(announced)
         if announced is not None:
+            check_length(announced, self._max_body_bytes)
             return decoded(await response.read(), encoding, self._max_body_bytes)
+        limit = BodyLimit(self._max_body_bytes)
         async for piece in response.content.iter_any():
             limit.add(piece)
         return limit.body(encoding)

@@ -30,7 +30,7 @@ from evara_core.thingspeak.transports import (
     AsyncTransport,
     Transport,
 )
-from evara_core.thingspeak.transports._bodies import HEADERS, BodyLimit
+from evara_core.thingspeak.transports._bodies import HEADERS, BodyLimit, check_length
 from evara_core.thingspeak.transports._failures import translated
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ class AsyncHttpxTransport(AsyncTransport):
         try:
             limit = BodyLimit(self._max_body_bytes)
             headers = response.headers
-            limit.expect(headers.get("content-length"))
+            if "content-length" in headers:
+                check_length(headers["content-length"], self._max_body_bytes)
             if response.is_stream_consumed:
                 # A transport of a test hands its body over at once, decoded.
                 limit.add(response.content)
@@ -179,7 +180,8 @@ class HttpxTransport(Transport):
         try:
             limit = BodyLimit(self._max_body_bytes)
             headers = response.headers
-            limit.expect(headers.get("content-length"))
+            if "content-length" in headers:
+                check_length(headers["content-length"], self._max_body_bytes)
             if response.is_stream_consumed:
                 limit.add(response.content)
                 body = limit.body(None)

@@ -20,7 +20,7 @@ from evara_core.thingspeak.transports import (
     AsyncTransport,
     Transport,
 )
-from evara_core.thingspeak.transports._bodies import HEADERS, BodyLimit, decoded
+from evara_core.thingspeak.transports._bodies import HEADERS, BodyLimit, check_length, decoded
 from evara_core.thingspeak.transports._failures import translated
 
 with provided_by("fast", package="pyreqwest"):
@@ -86,11 +86,9 @@ class AsyncPyreqwestTransport(AsyncTransport):
         try:
             builder = self._client.request(request.method, self.origin + request.wire_target())
             async with _dressed(builder, request, timeout_s).build_streamed() as response:
-                limit = BodyLimit(self._max_body_bytes)
-                length = response.get_header("Content-Length")
-                limit.expect(length)
-                if length is not None:
+                if _is_announced(response, self._max_body_bytes):
                     return _whole(response, bytes(await response.bytes()), self._max_body_bytes)
+                limit = BodyLimit(self._max_body_bytes)
                 reader = response.body_reader
                 while (piece := await reader.read_chunk()) is not None:
                     limit.add(bytes(piece))
@@ -143,11 +141,9 @@ class PyreqwestTransport(Transport):
         try:
             builder = self._client.request(request.method, self.origin + request.wire_target())
             with _dressed(builder, request, timeout_s).build_streamed() as response:
-                limit = BodyLimit(self._max_body_bytes)
-                length = response.get_header("Content-Length")
-                limit.expect(length)
-                if length is not None:
+                if _is_announced(response, self._max_body_bytes):
                     return _whole(response, bytes(response.bytes()), self._max_body_bytes)
+                limit = BodyLimit(self._max_body_bytes)
                 reader = response.body_reader
                 while (piece := reader.read_chunk()) is not None:
                     limit.add(bytes(piece))
@@ -165,6 +161,9 @@ class PyreqwestTransport(Transport):
         if self._is_ours:
             self._client.close()
 
+
+# Looking for a header costs; good answers have no Retry-After.
+_MAY_ASK_FOR_PATIENCE = 300
 
 _CLOSED = "the transport was closed"
 
@@ -192,6 +191,19 @@ def _dressed(builder: _RequestBuilder, request: Request, timeout_s: float) -> _R
     return builder.timeout(timedelta(seconds=timeout_s))
 
 
+def _is_announced(response: BaseResponse, max_bytes: int) -> bool:
+    """Return whether the answer says how long it is; refuse it if it says too much."""
+    length = response.get_header("Content-Length")
+    if length is None:
+        return False
+    check_length(length, max_bytes)
+    return True
+
+
 def _whole(response: BaseResponse, body: bytes, max_bytes: int) -> Response:
-    text = decoded(body, response.get_header("Content-Encoding"), max_bytes)
-    return Response(response.status, text, response.get_header("Retry-After"))
+    encoding = response.get_header("Content-Encoding")
+    if encoding is not None:
+        body = decoded(body, encoding, max_bytes)
+    status = response.status
+    asked = response.get_header("Retry-After") if status >= _MAY_ASK_FOR_PATIENCE else None
+    return Response(status, body, asked)
