@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -11,6 +12,7 @@ from typing_extensions import override
 from evara_core.access.tenancy import Tenancy
 from evara_core.errors import ConflictError, InvalidInputError, NotFoundError
 from evara_core.monitor.ports import IngestReport, IngestStore
+from evara_core.storage.buckets import Period, outside
 from evara_core.storage.bulk import (
     among,
     insert_rows,
@@ -22,6 +24,7 @@ from evara_core.storage.counters import STATUS, Counts, add_counts, health_name
 from evara_core.storage.episodes import Told, store_alert_states, store_transitions
 from evara_core.storage.outbox import put_messages
 from evara_core.storage.readings import insert_readings
+from evara_core.storage.rollups import Mark, mark
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     node_operational_state,
@@ -36,6 +39,7 @@ from evara_core.telemetry.models import SetAside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -53,11 +57,15 @@ _LONGEST_BODY = 10_000
 class SqlIngestStore(IngestStore):
     """The reference schema, as the monitor writes to it."""
 
-    def __init__(self, engine: AsyncEngine, *, shard: int = 0) -> None:
-        """Write counters in rows of *shard*: give each process that ingests another one."""
+    def __init__(self, engine: AsyncEngine, *, shard: int = 0, zone: tzinfo = UTC) -> None:
+        """Write counters in rows of *shard*: give each process that ingests another one.
+
+        Days of rollups begin at midnight in *zone*, which must not change later.
+        """
         self._engine = engine
         self._dialect = engine.dialect.name
         self._shard = shard
+        self._zone = zone
 
     @override
     async def watched(self) -> Sequence[Watched]:
@@ -76,7 +84,9 @@ class SqlIngestStore(IngestStore):
 
     async def _ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
         async with AsyncUnit(self._engine) as unit:
-            return await unit.run(ingest(updates, dialect=self._dialect, shard=self._shard))
+            return await unit.run(
+                ingest(updates, dialect=self._dialect, shard=self._shard, zone=self._zone)
+            )
 
 
 def _isolated(update: NodeUpdate) -> NodeUpdate:
@@ -113,8 +123,16 @@ class _Held:
     newest: tuple[Any, Any]
 
 
-def ingest(updates: Sequence[NodeUpdate], *, dialect: str, shard: int) -> Statements[IngestReport]:
+def ingest(
+    updates: Sequence[NodeUpdate], *, dialect: str, shard: int = 0, zone: tzinfo = UTC
+) -> Statements[IngestReport]:
     """Store *updates*; run again with the same ones, it changes nothing.
+
+    Args:
+        updates: At most one of each node.
+        dialect: Of the database.
+        shard: Of the counters that are written.
+        zone: Where a day begins, for the rollups.
 
     Raises:
         NotFoundError: A node is not known.
@@ -129,6 +147,7 @@ def ingest(updates: Sequence[NodeUpdate], *, dialect: str, shard: int) -> Statem
     keys = {node_id: node.node_key for node_id, node in held.items()}
     newest = {node_id: node.newest[0] for node_id, node in held.items()}
     stored = yield from insert_readings(readings, keys, dialect=dialect, newest=newest)
+    yield from mark(_marks(updates, held, zone), dialect=dialect)
     aside = [one for update in updates for one in update.set_aside]
     yield from _put_aside(aside, dialect=dialect)
     yield from _store_states(updates, held, counts, dialect=dialect)
@@ -224,6 +243,23 @@ def _refuse_stale(update: NodeUpdate, held: Mapping[str, _Held]) -> None:
 
 def _newest(state: NodeState) -> tuple[Any, Any]:
     return state.last_reading_at, state.last_entry_id
+
+
+def _marks(updates: Sequence[NodeUpdate], held: Mapping[str, _Held], zone: tzinfo) -> set[Mark]:
+    """Return the buckets that are to be rolled up: those that were written to and left behind."""
+    marks: set[Mark] = set()
+    for update in updates:
+        if not update.readings:
+            continue
+        node = held[update.node.node_id]
+        before = node.newest[0]
+        moments = [reading.measured_at for reading in update.readings]
+        if before is not None:
+            moments.append(before)
+        for period in Period:
+            left = outside(moments, update.state.last_reading_at, period, zone)
+            marks.update((node.node_key, bucket) for bucket in left)
+    return marks
 
 
 def _put_aside(aside: Sequence[SetAside], *, dialect: str) -> Statements[None]:

@@ -2,42 +2,61 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Select, literal_column, select, true
 from typing_extensions import override
 
 from evara_core.errors import NotFoundError
+from evara_core.storage.buckets import Period, outside
 from evara_core.storage.bulk import among, insert_rows
 from evara_core.storage.packing import packed, unpacked
+from evara_core.storage.rollups import Mark, mark
 from evara_core.storage.statements import COPY_FROM_ROWS, NONE_TAKEN, CopyRows, Query
-from evara_core.storage.tables import nodes, readings
+from evara_core.storage.tables import METRIC_COLUMNS, nodes, readings
 from evara_core.storage.units import AsyncUnit
 from evara_core.telemetry.ports import ReadingStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.storage.statements import Statements
     from evara_core.telemetry.models import Reading
 
-__all__ = ["SqlReadingStore", "append", "between", "insert_readings", "latest", "node_keys"]
+__all__ = [
+    "SqlReadingStore",
+    "append",
+    "between",
+    "insert_readings",
+    "latest",
+    "node_keys",
+    "rewrite",
+]
+
+
+_REPLACED = ("received_at", *METRIC_COLUMNS, "extra", "flags")
+_REPLACE = "ON CONFLICT (node_key, measured_at, entry_id) DO UPDATE SET " + ", ".join(
+    f"{name} = excluded.{name}" for name in _REPLACED
+)
 
 
 class SqlReadingStore(ReadingStore):
     """The reference schema as a store of readings. Each call is one transaction."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, *, zone: tzinfo = UTC) -> None:
+        """Begin days of rollups at midnight in *zone*, which must not change later."""
         self._engine = engine
         self._dialect = engine.dialect.name
+        self._zone = zone
 
     @override
     async def append(self, readings: Sequence[Reading]) -> int:
         async with AsyncUnit(self._engine) as unit:
-            return await unit.run(append(readings, dialect=self._dialect))
+            return await unit.run(append(readings, dialect=self._dialect, zone=self._zone))
 
     @override
     async def latest(self, node_ids: Sequence[str]) -> Mapping[str, Reading]:
@@ -52,7 +71,7 @@ class SqlReadingStore(ReadingStore):
             return await unit.run(between(node_id, start, end, limit=limit))
 
 
-def append(readings: Sequence[Reading], *, dialect: str) -> Statements[int]:
+def append(readings: Sequence[Reading], *, dialect: str, zone: tzinfo = UTC) -> Statements[int]:
     """Store those of *readings* that are not there yet; end with their number.
 
     Raises:
@@ -60,11 +79,48 @@ def append(readings: Sequence[Reading], *, dialect: str) -> Statements[int]:
     """
     if not readings:
         return 0
-    wanted = {reading.node_id for reading in readings}
+    keys = yield from _known_keys(readings, dialect=dialect)
+    yield from mark(_marks(readings, keys, zone), dialect=dialect)
+    return (yield from insert_readings(readings, keys, dialect=dialect))
+
+
+def rewrite(new: Sequence[Reading], *, dialect: str, zone: tzinfo = UTC) -> Statements[None]:
+    """Store *new*, each in place of the reading with its identity, if there is one.
+
+    For history that is derived again, or that its channel has rewritten. Node states and
+    alerts are left alone.
+
+    Raises:
+        NotFoundError: A node is not known.
+    """
+    if not new:
+        return
+    keys = yield from _known_keys(new, dialect=dialect)
+    newest = {(one.node_id, one.measured_at, one.entry_id): one for one in new}
+    columns = packed(list(newest.values()), keys)
+    columns |= {name: [None] * len(newest) for name in _REPLACED if name not in columns}
+    yield from mark(_marks(new, keys, zone), dialect=dialect)
+    yield insert_rows(readings, columns, dialect=dialect, conflict=_REPLACE)
+
+
+def _known_keys(new: Sequence[Reading], *, dialect: str) -> Statements[dict[str, int]]:
+    wanted = {reading.node_id for reading in new}
     keys = yield from node_keys(sorted(wanted), dialect=dialect)
     if wanted - keys.keys():
         raise NotFoundError("node")
-    return (yield from insert_readings(readings, keys, dialect=dialect))
+    return keys
+
+
+def _marks(readings: Sequence[Reading], keys: Mapping[str, int], zone: tzinfo) -> set[Mark]:
+    by_node: dict[int, list[datetime]] = {}
+    for reading in readings:
+        by_node.setdefault(keys[reading.node_id], []).append(reading.measured_at)
+    return {
+        (node_key, bucket)
+        for node_key, moments in by_node.items()
+        for period in Period
+        for bucket in outside(moments, None, period, zone)
+    }
 
 
 def insert_readings(

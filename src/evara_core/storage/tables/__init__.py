@@ -11,13 +11,22 @@ from evara_core.storage.tables.fleet import (
     nodes,
     thingspeak_mappings,
 )
-from evara_core.storage.tables.telemetry import METRIC_COLUMNS, readings, set_aside
+from evara_core.storage.tables.records import alert_rules, audit_log
+from evara_core.storage.tables.telemetry import (
+    METRIC_COLUMNS,
+    readings,
+    rollup_marks,
+    rollups,
+    set_aside,
+)
 from evara_core.storage.tables.tenants import communities, customers, distributors, users
 
 __all__ = [
     "METRIC_COLUMNS",
     "alert_history",
+    "alert_rules",
     "alert_states",
+    "audit_log",
     "communities",
     "counters",
     "customers",
@@ -28,6 +37,8 @@ __all__ = [
     "nodes",
     "outbox",
     "readings",
+    "rollup_marks",
+    "rollups",
     "set_aside",
     "thingspeak_mappings",
     "users",

@@ -6,7 +6,16 @@ from sqlalchemy import Column, MetaData
 
 from evara_core.storage.types import Id
 
-__all__ = ["metadata", "tenancy_columns"]
+__all__ = ["OFTEN_REWRITTEN", "metadata", "tenancy_columns"]
+
+OFTEN_REWRITTEN = {
+    "fillfactor": 50,
+    "autovacuum_vacuum_scale_factor": 0.01,
+    "autovacuum_vacuum_threshold": 500,
+}
+"""Storage parameters for small tables whose rows change all the time: room beside each row for
+its next version, and no waiting for a fifth of the table to be dead. Counting by index gets
+17 times slower in what vacuum has not yet seen."""
 
 metadata = MetaData(
     naming_convention={

@@ -15,7 +15,7 @@ from sqlalchemy import (
     text,
 )
 
-from evara_core.storage.tables.base import metadata, tenancy_columns
+from evara_core.storage.tables.base import OFTEN_REWRITTEN, metadata, tenancy_columns
 from evara_core.storage.types import BigKey, Id, Json
 
 __all__ = ["counters", "outbox"]
@@ -38,6 +38,7 @@ outbox = Table(
         postgresql_where=_UNPUBLISHED,
         sqlite_where=_UNPUBLISHED,
     ),
+    postgresql_with=OFTEN_REWRITTEN,
 )
 
 counters = Table(
@@ -50,7 +51,7 @@ counters = Table(
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
     *tenancy_columns(),
     Column("value", BigInteger, nullable=False),
-    postgresql_with={"fillfactor": 50},
+    postgresql_with=OFTEN_REWRITTEN,
 )
 """Counts per tenancy, kept by the deltas of ingest: `storage.counters` names them.
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     false,
 )
 
-from evara_core.storage.tables.base import metadata, tenancy_columns
+from evara_core.storage.tables.base import OFTEN_REWRITTEN, metadata, tenancy_columns
 from evara_core.storage.types import Id, Json, Measure, UtcDateTime
 
 __all__ = ["field_mappings", "node_operational_state", "nodes", "thingspeak_mappings"]
@@ -115,6 +115,5 @@ node_operational_state = Table(
     Column("position_held", Text),
     CheckConstraint("health_score BETWEEN 0 AND 100", name="health_is_a_percentage"),
     CheckConstraint("active_alerts >= 0", name="alerts_are_counted"),
-    # Rewritten at every look: room in each page lets the new version stay beside the old one.
-    postgresql_with={"fillfactor": 50},
+    postgresql_with=OFTEN_REWRITTEN,
 )

@@ -13,10 +13,10 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from evara_core.storage.tables.base import metadata
+from evara_core.storage.tables.base import OFTEN_REWRITTEN, metadata
 from evara_core.storage.types import BigKey, Id, Json, Measure, UtcDateTime
 
-__all__ = ["METRIC_COLUMNS", "readings", "set_aside"]
+__all__ = ["METRIC_COLUMNS", "readings", "rollup_marks", "rollups", "set_aside"]
 
 METRIC_COLUMNS = (
     "level_cm",
@@ -61,6 +61,41 @@ readings = Table(
 A metric's column holds a value that is good or suspect. `flags` tells, by metric, of every value
 that is not good, and keeps the bad ones, so that no sum or chart can take them for measurements.
 """
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("node_key", Integer, nullable=False, autoincrement=False),
+    Column("period", Text, nullable=False),
+    Column("start_at", UtcDateTime, nullable=False),
+    Column("end_at", UtcDateTime, nullable=False),
+    Column("readings", Integer, nullable=False),
+    *(
+        column
+        for name in METRIC_COLUMNS
+        for column in (
+            Column(f"{name}_n", Integer),
+            Column(f"{name}_min", Measure),
+            Column(f"{name}_max", Measure),
+            Column(f"{name}_sum", Measure),
+        )
+    ),
+    PrimaryKeyConstraint("node_key", "period", "start_at"),
+)
+"""What the readings of one node were in one hour or day: how many values, the smallest, the
+largest, and their sum. `storage.rollups` keeps it."""
+
+rollup_marks = Table(
+    "rollup_marks",
+    metadata,
+    Column("node_key", Integer, nullable=False, autoincrement=False),
+    Column("period", Text, nullable=False),
+    Column("start_at", UtcDateTime, nullable=False),
+    Column("end_at", UtcDateTime, nullable=False),
+    PrimaryKeyConstraint("node_key", "period", "start_at"),
+    postgresql_with=OFTEN_REWRITTEN,
+)
+"""The buckets whose rollup is to be made anew."""
 
 set_aside = Table(
     "set_aside",

@@ -147,7 +147,11 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("node_key", name=op.f("pk_node_operational_state")),
-        postgresql_with={"fillfactor": 50},
+        postgresql_with={
+            "fillfactor": 50,
+            "autovacuum_vacuum_scale_factor": 0.01,
+            "autovacuum_vacuum_threshold": 500,
+        },
     )
 
 

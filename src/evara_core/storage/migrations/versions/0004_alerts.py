@@ -32,7 +32,11 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("node_key", "rule_id", name=op.f("pk_alert_states")),
-        postgresql_with={"fillfactor": 80},
+        postgresql_with={
+            "fillfactor": 50,
+            "autovacuum_vacuum_scale_factor": 0.01,
+            "autovacuum_vacuum_threshold": 500,
+        },
     )
     op.create_table(
         "alert_history",
@@ -70,6 +74,10 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("episode_id", name=op.f("pk_alert_history")),
+        postgresql_with={
+            "autovacuum_vacuum_scale_factor": 0.01,
+            "autovacuum_vacuum_threshold": 500,
+        },
     )
     op.create_index(
         "ix_alert_history_active",
