@@ -1,8 +1,9 @@
 """Page cursors: a place in one ordered list, signed and bound to the query it came from.
 
 A cursor is one version byte, one flag byte, eight bytes of the query's fingerprint, the
-values of the sort keys, each with a type tag, and 16 bytes of HMAC-SHA256 over all of it,
-in base64url without padding. Nothing is parsed before the signature is found good.
+values of the sort keys, each with a type tag, and 16 bytes of keyed BLAKE2b (RFC 7693)
+over all of it, in base64url without padding. Nothing is parsed before the signature is
+found good. HMAC-SHA256 would do as well, and takes ten times as long where caches are cold.
 
 A cursor is signed, not encrypted: whoever holds it can read the sort values of one row
 that was shown. It grants nothing: filters and scope are applied to every page anew.
@@ -57,6 +58,8 @@ _INCLUSIVE = 0b10
 _HEAD_LENGTH = 10
 _MAC_LENGTH = 16
 _SHORTEST_KEY = 16
+_PURPOSE = b"evara cursor"
+"""Keeps the signature apart from others that the same secret may make."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the zero of columns without a time zone
@@ -96,10 +99,8 @@ class CursorCodec:
         if not keys or min(map(len, keys)) < _SHORTEST_KEY:
             message = f"page cursors need at least one key, of {_SHORTEST_KEY} bytes or more"
             raise ConfigurationError(message)
-        # A key of its own, in case the same secret signs something else as well.
-        self._keys = tuple(
-            hmac.digest(key, b"evara_core page cursor", hashlib.sha256) for key in keys
-        )
+        # Hashed, because BLAKE2b takes no key of more than 64 bytes.
+        self._keys = tuple(hashlib.blake2b(key, person=_PURPOSE).digest() for key in keys)
 
     def encode(self, position: Position, fingerprint: bytes) -> str:
         """Return the cursor for *position* in the query that has this fingerprint.
@@ -109,8 +110,7 @@ class CursorCodec:
         """
         flags = _BACKWARD * position.backward | _INCLUSIVE * position.inclusive
         body = b"%c%c%b%b" % (_VERSION, flags, fingerprint, b"".join(map(_pack, position.values)))
-        mac = hmac.digest(self._keys[0], body, "sha256")[:_MAC_LENGTH]
-        text = _to_text(body + mac)
+        text = _to_text(body + _mac(body, self._keys[0]))
         if len(text) > MAX_CURSOR_LENGTH:
             parameter = "sort"
             raise InvalidParameterError(parameter, "its values are too long to continue from")
@@ -142,11 +142,11 @@ class CursorCodec:
         )
 
     def _is_genuine(self, body: bytes, mac: bytes) -> bool:
-        for key in self._keys:
-            expected = hmac.digest(key, body, "sha256")[:_MAC_LENGTH]
-            if hmac.compare_digest(expected, mac):
-                return True
-        return False
+        return any(hmac.compare_digest(_mac(body, key), mac) for key in self._keys)
+
+
+def _mac(body: bytes, key: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_MAC_LENGTH, key=key, person=_PURPOSE).digest()
 
 
 def fingerprint(query: ListQuery) -> bytes:

@@ -87,7 +87,8 @@ class ListSource:
 
         Args:
             statement: What the list is made of: tables or entities, joins, fixed conditions.
-                An ORDER BY of its own is dropped.
+                An ORDER BY of its own is dropped. Filters apply before a GROUP BY: to filter by
+                an aggregate, page over a subquery.
             columns: Name → column, for each field of the list's spec. To sort or compare text
                 by another collation than the column's own, give the collated column.
             includes: Related records that `records` can add, by name.
