@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 async def to_its_end(work: Awaitable[T]) -> T:
     """Return what *work* returns; a cancellation takes effect after it."""
-    with anyio.CancelScope(shield=True):
+    with anyio.fail_after(None, shield=True):
         return await work
 
 

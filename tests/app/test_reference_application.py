@@ -214,8 +214,10 @@ async def test_readiness_looks_at_what_is_needed(platform: Platform) -> None:
     assert {name: check["status"] for name, check in checks.items()} == {
         "database": "ok",
         "bus": "ok",
+        "streams": "ok",
         "monitor": "ok",
     }
+    assert checks["streams"]["refused"] == checks["streams"]["slow"] == 0
     assert unready.status_code == 503
     assert unready.headers["retry-after"] == "5"
     assert unready.json()["errors"][0]["field"] == "bus"

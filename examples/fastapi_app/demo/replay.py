@@ -33,6 +33,7 @@ from fastapi_app.demo.exports import KINDS, load_export, meaning_of, rules_for
 from fastapi_app.demo.people import DemoTokens, tenancy_of
 from fastapi_app.demo.run import demo_engine, demo_settings, put_in, say
 from fastapi_app.parts import DemoUsers
+from fastapi_app.steady import to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -100,8 +101,7 @@ async def replay_parts(
     export = load_export(options.replay)
     meaning = meaning_of(export, options.map)
     _introduce(export, meaning, options)
-    limits = dict.fromkeys(("poll_interval_s", "min_poll_interval_s"), LOOK_EVERY_S)
-    settings = demo_settings(options, folder, limits=limits)
+    settings = demo_settings(options, folder, look_every_s=LOOK_EVERY_S)
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(demo_engine(options, settings))
         replayed = ReplayClock(await _start_at(engine, export), export.last_at, speed=options.speed)
@@ -144,9 +144,8 @@ async def _reporting(parts: Parts, export: Export) -> AsyncIterator[None]:
 async def counts_of(engine: AsyncEngine, export: Export) -> Counts:
     """Return what became of the rows of *export* so far."""
     rows = len(export.entries) + len(export.unreadable)
-    with anyio.CancelScope(shield=True):
-        async with AsyncUnit(engine, reads_only=True) as unit:
-            return await unit.run(_counts(rows))
+    async with AsyncUnit(engine, reads_only=True) as unit:
+        return await unit.run(_counts(rows))
 
 
 def _introduce(export: Export, meaning: Meaning, options: DemoOptions) -> None:
@@ -221,7 +220,7 @@ async def _report(engine: AsyncEngine, export: Export) -> None:
     while True:
         await anyio.sleep(_REPORT_EVERY_S)
         try:
-            counts = await counts_of(engine, export)
+            counts = await to_its_end(counts_of(engine, export))
         except EvaraError as error:
             _LOG.warning("rows cannot be counted: %s", error)
             continue

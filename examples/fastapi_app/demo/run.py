@@ -112,8 +112,7 @@ async def demo_parts(
         fleet = make_fleet(state, clock=clock)
         origin = await stack.enter_async_context(loopback(fleet.simulator))
         interval_s = float(state.interval_s)
-        limits = {"poll_interval_s": interval_s, "min_poll_interval_s": interval_s}
-        settings = demo_settings(options, folder, limits=limits, origin=origin)
+        settings = demo_settings(options, folder, look_every_s=interval_s, origin=origin)
         engine = await stack.enter_async_context(demo_engine(options, settings))
         await put_in(engine, node_records(fleet, state), created_at=state.epoch)
         tokens = DemoTokens(clock=SystemClock())
@@ -131,7 +130,7 @@ async def demo_parts(
 
 
 def demo_settings(
-    options: DemoOptions, folder: Path, *, limits: dict[str, float], origin: str = ""
+    options: DemoOptions, folder: Path, *, look_every_s: float, origin: str = ""
 ) -> Settings:
     """Return the settings of the environment, with what a demonstration fixes."""
     url = options.postgres or f"sqlite:///{(folder / 'evara.db').resolve()}"
@@ -141,7 +140,12 @@ def demo_settings(
             "database": DatabaseSettings(url=SecretStr(url)),
             "redis_url": None,
             "thingspeak": ThingSpeakSettings(base_url=origin),
-            "monitor": MonitorLimits(**{"sweep_interval_s": 2.0, "stop_grace_s": 2.0, **limits}),
+            "monitor": MonitorLimits(
+                poll_interval_s=look_every_s,
+                min_poll_interval_s=look_every_s,
+                sweep_interval_s=2.0,
+                stop_grace_s=2.0,
+            ),
         }
     )
 

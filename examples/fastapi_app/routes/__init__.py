@@ -13,11 +13,13 @@ __all__ = ["TheParts", "TheReplies"]
 
 
 def _parts(request: Request) -> Parts:
-    return request.app.state.parts
+    parts: Parts = request.app.state.parts
+    return parts
 
 
 def _replies(request: Request) -> Replies:
-    return request.app.state.replies
+    replies: Replies = request.app.state.replies
+    return replies
 
 
 TheParts: TypeAlias = Annotated[Parts, Depends(_parts)]

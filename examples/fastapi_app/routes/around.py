@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ async def ready(request: Request, parts: TheParts, replies: TheReplies) -> Respo
     checks = {
         "database": await _checked(lambda: parts.read(queries.database_answers())),
         "bus": await _checked(parts.bus.end),
+        "streams": {"status": "ok", **asdict(parts.hub.stats())},
         **{name: {"status": "failed", "problem": kind} for name, kind in parts.crashed.items()},
     }
     if parts.monitor is not None and "monitor" not in checks:
