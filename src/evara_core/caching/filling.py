@@ -94,13 +94,15 @@ class Filler:
         if self._tier is None:
             return await self.load(flight.stamp, request, load, None, None, fallback)
         ask = self._ask(request)
-        taken = await self._look(self._tier, ask, request)
+        taken = await self._look(self._tier, ask, request, flight)
         if taken is None:
+            # Nothing can be had from there, so nobody is told that it is outdated.
+            flight.good_until = None
             return await self.load(flight.stamp, request, load, None, None, fallback)
         flight.stamp.renew_tags(taken.versions)
         found = self._read(flight.stamp, request, taken)
         if found is None:
-            return await self.load(flight.stamp, request, load, ask, taken, fallback)
+            return await self.load(flight.stamp, request, load, ask, taken, fallback, flight)
         now_s = self._clock.elapsed_s()
         if now_s < found.fresh_until_s + request.freshness.stale_for_s:
             self._stats.shared_hits += 1
@@ -108,7 +110,7 @@ class Filler:
             if taken.turn is Turn.YOURS:
                 refresh(ask, taken)
             return found
-        return await self.load(flight.stamp, request, load, ask, taken, found)
+        return await self.load(flight.stamp, request, load, ask, taken, found, flight)
 
     async def refresh(
         self,
@@ -149,6 +151,7 @@ class Filler:
         ask: Ask | None,
         taken: Taken | None,
         fallback: Entry[Any] | None,
+        flight: Flight[Entry[Any]] | None = None,
     ) -> Entry[Any]:
         """Load, and keep what may be kept. A lease that is held ends in any case."""
         leased = ask if taken is not None and taken.turn is Turn.YOURS else None
@@ -157,8 +160,11 @@ class Filler:
             value = await load()
             entry, data = self._entry(stamp, request, value)
             if leased is not None and taken is not None and self._tier is not None:
+                mark = None if flight is None else flight.mark()
                 ask, leased = leased, None
-                await self._put(self._tier, ask, taken, request, data, entry)
+                is_newest = await self._put(self._tier, ask, taken, request, data, entry)
+                if flight is not None and flight.good_until is not None and is_newest:
+                    flight.good_until = mark
         except Exception as error:
             self._stats.load_failures += 1
             if fallback is None or not _will_pass(error) or not fallback.stamp.holds():
@@ -181,9 +187,12 @@ class Filler:
             refresh_within_s=freshness.stale_s + freshness.ttl_s * freshness.refresh_ahead,
         )
 
-    async def _look(self, tier: SharedTier, ask: Ask, request: Request) -> Taken | None:
+    async def _look(
+        self, tier: SharedTier, ask: Ask, request: Request, flight: Flight[Entry[Any]]
+    ) -> Taken | None:
         """Look until there is something or it is our turn, but not for ever."""
         pause_s, waited_s = _FIRST_PAUSE_S, 0.0
+        self._mark(flight)
         taken = await tier.take(ask)
         while taken is not None and self._must_wait(taken, request):
             if waited_s >= self._lease_wait_s:
@@ -193,8 +202,13 @@ class Filler:
             await asyncio.sleep(spread_s)
             waited_s += spread_s
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+            self._mark(flight)
             taken = await tier.take(ask)
         return taken
+
+    def _mark(self, flight: Flight[Entry[Any]]) -> None:
+        if self.longest_s is not None:
+            flight.good_until = flight.mark()
 
     def _must_wait(self, taken: Taken, request: Request) -> bool:
         if taken.turn is Turn.ANOTHERS:
@@ -264,14 +278,14 @@ class Filler:
         request: Request,
         data: bytes | None,
         entry: Entry[Any],
-    ) -> None:
+    ) -> bool:
         kept_s = entry.kept_until_s - entry.stored_at_s
         if kept_s <= 0 or not entry.stamp.holds() or self.holds.cover(request):
             tier.release_soon(ask)
-            return
+            return False
         fresh_s = entry.fresh_until_s - entry.stored_at_s
         envelope = seal(data, fresh_s=fresh_s, kept_s=kept_s)
-        await tier.put(ask, taken, envelope, ttl_s=kept_s)
+        return await tier.put(ask, taken, envelope, ttl_s=kept_s)
 
     def _keep(self, request: Request, entry: Entry[Any]) -> None:
         now_s = self._clock.elapsed_s()

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import copy
 from contextvars import Context, ContextVar
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from evara_core.errors import ClosedError, ConfigurationError, UpstreamError, UpstreamTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from evara_core.caching.stamps import Stamp
 
@@ -23,6 +24,7 @@ __all__ = ["Flight", "Flights"]
 
 T = TypeVar("T")
 
+_ATTEMPTS: Final = 2
 _LOADING: Final[ContextVar[frozenset[tuple[int, str]]]] = ContextVar(
     "evara_core_loading", default=frozenset()
 )
@@ -31,9 +33,16 @@ _LOADING: Final[ContextVar[frozenset[tuple[int, str]]]] = ContextVar(
 class Flight(Generic[T]):
     """A load under way."""
 
-    __slots__ = ("_raised", "is_abandoned", "stamp", "task", "waiters")
+    __slots__ = ("_count", "_raised", "good_until", "is_abandoned", "stamp", "task", "waiters")
 
-    def __init__(self, stamp: Stamp) -> None:
+    def __init__(self, stamp: Stamp, count: Iterator[int]) -> None:
+        self._count = count
+        self.good_until: int | None = None
+        """The answer is good for who joined before this mark; None: for all.
+
+        Where invalidations of others are not heard of, the stamp does not tell of them: then an
+        answer is only as new as the moment when the shared store was asked."""
+
         self.stamp = stamp
         """Taken before the load began. Once it does not hold, something was invalidated: who
         waits gets the answer (they asked before), but nobody joins and nothing is kept."""
@@ -49,6 +58,10 @@ class Flight(Generic[T]):
     def is_joinable(self) -> bool:
         """Whether its answer is good for who asks now."""
         return not self.is_abandoned and self.stamp.holds()
+
+    def mark(self) -> int:
+        """Return a number that is larger than those of all who have joined so far."""
+        return next(self._count)
 
     async def wait(self) -> T:
         """Return what the load returns.
@@ -90,6 +103,7 @@ class Flights:
         # Held here too: a loop knows its tasks only weakly.
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
+        self._count = count()
 
     def __len__(self) -> int:
         return sum(map(len, self._by_loop.values()))
@@ -109,7 +123,15 @@ class Flights:
         """
         if (id(self), key) in _LOADING.get():
             raise ConfigurationError(f"the load of {key!r} asks for its own key")
-        return await self._flight(key, load, take_stamp).wait()
+        for attempt in count(1):
+            # In the end alone: who begins a flight is always in time for it.
+            name = key if attempt <= _ATTEMPTS else f"{key} {next(self._count)}"
+            flight = self._flight(name, load, take_stamp)
+            joined = flight.mark()
+            answer = await flight.wait()
+            if flight.good_until is None or joined < flight.good_until:
+                return answer
+        raise AssertionError("counting does not end")
 
     def start(
         self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
@@ -148,7 +170,7 @@ class Flights:
         self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
     ) -> Flight[T]:
         under_way = self._by_loop.setdefault(asyncio.get_running_loop(), {})
-        flight: Flight[T] = Flight(take_stamp())
+        flight: Flight[T] = Flight(take_stamp(), self._count)
         under_way[key] = flight
         context = Context()
         context.run(_LOADING.set, _LOADING.get() | {(id(self), key)})

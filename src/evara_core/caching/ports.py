@@ -104,7 +104,11 @@ class SharedStore(Protocol):
     async def put_leased(
         self, ask: Ask, versions: tuple[int, ...], value: bytes, *, ttl_s: float
     ) -> bool:
-        """Keep *value* if the lease of *ask* still holds; the lease ends. Return whether."""
+        """Keep *value* if the lease of *ask* holds and its tags have these *versions* still.
+
+        Returns whether it is kept: then *value* is not older than any invalidation that was
+        complete by now. The lease ends in any case.
+        """
         ...
 
     async def release(self, ask: Ask) -> None:

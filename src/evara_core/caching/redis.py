@@ -158,9 +158,10 @@ class RedisStore(CacheStore, SharedStore):
     async def put_leased(
         self, ask: Ask, versions: tuple[int, ...], value: bytes, *, ttl_s: float
     ) -> bool:
-        stamp = f"{','.join(map(str, versions))},{ask.schema}"
-        arguments = (ask.token, stamp, value, max(1, _ms(ttl_s)))
-        return bool(await self._gate.run(redis_scripts.PUT, self._keys(ask.key), *arguments))
+        keys = [*self._keys(ask.key), *self._tag_keys(ask.tags)[::2]]
+        joined = ",".join(map(str, versions))
+        arguments = (ask.token, joined, ask.schema, value, max(1, _ms(ttl_s)))
+        return bool(await self._gate.run(redis_scripts.PUT, keys, *arguments))
 
     @override
     async def release(self, ask: Ask) -> None:

@@ -73,11 +73,15 @@ end
 return found
 """
 
-# KEYS: entry, lease. ARGV: token, versions and schema, envelope, life in ms.
+# KEYS: entry, lease, the version of each tag.
+# ARGV: token, versions, schema, envelope, life in ms.
 PUT: Final = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2] .. '|' .. ARGV[3], 'PX', ARGV[4])
 redis.call('DEL', KEYS[2])
+local versions = {}
+for i = 3, #KEYS do versions[i - 2] = redis.call('GET', KEYS[i]) or '' end
+if table.concat(versions, ',') ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2] .. ',' .. ARGV[3] .. '|' .. ARGV[4], 'PX', ARGV[5])
 return 1
 """
 

@@ -77,9 +77,11 @@ class MemorySharedStore(SharedStore, Backplane):
         self._check()
         if self._lease(ask.key) != ask.token:
             return False
+        del self._leases[ask.key]
+        if versions != tuple(self._versions.get(tag, -1) for tag in ask.tags):
+            return False
         until_s = self._clock.elapsed_s() + ttl_s
         self._entries[ask.key] = (_stamp(versions, ask), _Timed(value, until_s))
-        del self._leases[ask.key]
         self._check_loss()
         return True
 
