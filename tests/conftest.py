@@ -34,6 +34,33 @@ REDIS_URL = "EVARA_TEST_REDIS_URL"
 """Names a database that belongs to the tests: each of them empties it."""
 
 
+EMPTY_EVERY_TABLE = """
+DO $$
+DECLARE
+    name text;
+    is_used boolean;
+    used text[] := '{}';
+BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid();
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+        IF name ~ '^readings_y' THEN
+            EXECUTE format('DROP TABLE %I', name);
+        ELSIF name <> 'evara_schema_version' THEN
+            EXECUTE format('SELECT EXISTS (SELECT 1 FROM %I)', name) INTO is_used;
+            IF is_used THEN
+                used := used || quote_ident(name);
+            END IF;
+        END IF;
+    END LOOP;
+    IF used <> '{}' THEN
+        EXECUTE 'TRUNCATE ' || array_to_string(used, ', ') || ' RESTART IDENTITY CASCADE';
+    END IF;
+END
+$$
+"""
+
+
 @dataclass(frozen=True)
 class GivenServer:
     """A server that runs elsewhere."""
@@ -85,13 +112,14 @@ def postgres_url(postgres_server: LocalServer | GivenServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_server: LocalServer | GivenServer) -> Iterator[str]:
-    """The name of a database that has the reference schema, to make others from."""
-    name = f"evara_template_{uuid4().hex[:16]}"
+def postgres_with_schema(postgres_server: LocalServer | GivenServer) -> Iterator[str]:
+    """One database that has the reference schema, for `postgres_database_url`."""
+    name = f"evara_test_{uuid4().hex[:16]}"
+    url = urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-    _migrate(urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}")))
-    yield name
+    _migrate(url)
+    yield url
     with psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
@@ -112,16 +140,14 @@ def sqlite_database_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_database_url(
-    postgres_server: LocalServer | GivenServer, postgres_template: str
-) -> Iterator[str]:
-    """The same on PostgreSQL."""
-    name = f"evara_test_{uuid4().hex[:16]}"
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
-    yield urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+def postgres_database_url(postgres_with_schema: str) -> str:
+    """The same on PostgreSQL, where emptying is ten times as fast as making a new one.
+
+    A test that changes the schema makes its own in `postgres_url`.
+    """
+    with psycopg.connect(postgres_with_schema, autocommit=True) as connection:
+        connection.execute(EMPTY_EVERY_TABLE)
+    return postgres_with_schema
 
 
 @pytest.fixture(

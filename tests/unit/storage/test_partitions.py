@@ -102,12 +102,16 @@ async def test_moves_out_of_the_default_what_has_a_month_of_its_own(fleet_on_pos
 
 
 @pytest.mark.server
-async def test_the_schema_is_as_before_with_partitions(fleet_on_postgresql):
-    await run(fleet_on_postgresql, make_partitions(NOW))
+async def test_the_schema_is_as_before_with_partitions(postgres_url):
+    engine = engine_for(postgres_url)
+    await migrate(engine)
 
-    async with fleet_on_postgresql.connect() as connection:
+    await run(engine, make_partitions(NOW))
+
+    async with engine.connect() as connection:
         assert await connection.run_sync(difference) == []
-    await migrate(fleet_on_postgresql, "base")
+    await migrate(engine, "base")
+    await engine.dispose()
 
 
 @pytest.mark.server
