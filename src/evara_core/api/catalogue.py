@@ -7,11 +7,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from evara_core.errors import InvalidItemsError
+from evara_core.serialization import dump_json
 
 if TYPE_CHECKING:
     from evara_core.errors import EvaraError
 
-__all__ = ["CATALOGUE", "Entry", "entry_for", "framework_entry"]
+__all__ = ["CATALOGUE", "Entry", "anchor_of", "catalogue_json", "entry_for", "framework_entry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,3 +188,30 @@ def framework_entry(status: int) -> Entry:
     except ValueError:
         return CATALOGUE["INTERNAL_ERROR"]
     return Entry(code=f"HTTP_{status}", status=status, title=title)
+
+
+def catalogue_json(*, documentation: str = "") -> bytes:
+    """Return the whole catalogue, to be served to clients.
+
+    Args:
+        documentation: The address of the page that explains it; each code is an anchor there.
+    """
+    return dump_json(
+        [
+            {
+                "code": entry.code,
+                "status": entry.status,
+                "title": entry.title,
+                "advice": entry.advice or None,
+                "documentation": f"{documentation}#{anchor_of(entry.code)}"
+                if documentation
+                else None,
+            }
+            for entry in sorted(_ENTRIES, key=lambda entry: (entry.status, entry.code))
+        ]
+    )
+
+
+def anchor_of(code: str) -> str:
+    """Return the anchor of *code* in the documentation."""
+    return code.lower().replace("_", "-")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evara_core.api.naming import Naming, camel_keys
 from evara_core.query.spec import CountMode
 from evara_core.serialization import dump_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from evara_core.query.paging import Page
 
@@ -131,25 +132,43 @@ class ErrorResponse(_Part):
     errors: tuple[ErrorDetail, ...]
 
 
-def success_bytes(data: Any, meta: ResponseMeta) -> bytes:  # noqa: ANN401 - JSON is whatever it is
+def success_bytes(
+    data: Any,  # noqa: ANN401 - JSON is whatever it is
+    meta: ResponseMeta,
+    *,
+    naming: Naming = Naming.SNAKE,
+    keep: Collection[str] = (),
+) -> bytes:
     """Return the bytes of `StandardResponse(data=data, meta=meta)`.
 
     Args:
         data: Whatever `serialization.dump_json` understands. `bytes` are JSON already, and
             are copied as they are.
         meta: What the answer says about itself.
+        naming: How names are written. Another than snake_case costs a copy of *data*.
+        keep: Members below which keys are data: see `naming.camel_keys`.
     """
+    if naming is Naming.CAMEL and not isinstance(data, bytes):
+        data = camel_keys(data, keep=keep)
     body = data if isinstance(data, bytes) else dump_json(data)
-    return b'{"status":"success","data":%b,"meta":%b,"errors":null}' % (body, _dumped(meta))
+    head = _dumped(meta, naming)
+    return b'{"status":"success","data":%b,"meta":%b,"errors":null}' % (body, head)
 
 
-def error_bytes(errors: Sequence[ErrorDetail], meta: ResponseMeta) -> bytes:
+def error_bytes(
+    errors: Sequence[ErrorDetail], meta: ResponseMeta, *, naming: Naming = Naming.SNAKE
+) -> bytes:
     """Return the bytes of `ErrorResponse(errors=errors, meta=meta)`."""
-    listed = b",".join(map(_dumped, errors))
-    return b'{"status":"error","data":null,"meta":%b,"errors":[%b]}' % (_dumped(meta), listed)
+    listed = b",".join(_dumped(error, naming) for error in errors)
+    return b'{"status":"error","data":null,"meta":%b,"errors":[%b]}' % (
+        _dumped(meta, naming),
+        listed,
+    )
 
 
-def _dumped(part: _Part) -> bytes:
+def _dumped(part: _Part, naming: Naming) -> bytes:
+    if naming is Naming.CAMEL:
+        return dump_json(camel_keys(part.model_dump(mode="json")))
     return part.model_dump_json().encode()
 
 

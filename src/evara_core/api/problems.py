@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from evara_core.api.accept import accepted_quality
+from evara_core.api.catalogue import anchor_of
 from evara_core.serialization import dump_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def problem_bytes(
             the type is `about:blank`, which says no more than the status does.
     """
     problem: dict[str, Any] = {
-        "type": f"{types}#{entry.code.lower().replace('_', '-')}" if types else "about:blank",
+        "type": f"{types}#{anchor_of(entry.code)}" if types else "about:blank",
         "title": entry.title,
         "status": entry.status,
         "detail": errors[0].message if errors else entry.title,

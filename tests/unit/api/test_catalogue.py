@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import json
+from pathlib import Path
 
 import pytest
 
 from evara_core import errors
-from evara_core.api.catalogue import CATALOGUE, entry_for, framework_entry
+from evara_core.api.catalogue import CATALOGUE, catalogue_json, entry_for, framework_entry
 from evara_core.api.details import error_details
 from evara_core.errors import (
     ConfigurationError,
@@ -106,3 +108,21 @@ def test_an_error_without_a_sentence_is_shown_by_its_title():
     (detail,) = error_details(errors.ConflictError())
 
     assert detail.message == CATALOGUE["CONFLICT"].title
+
+
+def test_is_published_as_json():
+    found = json.loads(catalogue_json(documentation="https://d/errors"))
+
+    assert [entry["code"] for entry in found] == [
+        entry.code
+        for entry in sorted(CATALOGUE.values(), key=lambda each: (each.status, each.code))
+    ]
+    assert found[0]["documentation"] == "https://d/errors#cursor-mismatch"
+
+
+def test_is_published_as_a_page():
+    page = (Path(__file__).parents[3] / "docs/reference/errors.md").read_text()
+
+    for entry in CATALOGUE.values():
+        assert f"### {entry.code.lower().replace('_', '-')}" in page
+        assert f"| {entry.status} | `{entry.code}` | {entry.title} |" in page
