@@ -44,6 +44,11 @@ class Breaker:
         self._open_until_s: float | None = None
         self._is_probing = False
 
+    def reset_after_fork(self) -> None:
+        """Take a lock of its own, and try anew."""
+        self._lock = threading.Lock()
+        self._is_probing = False
+
     @property
     def is_open(self) -> bool:
         """Whether it is known to be away."""

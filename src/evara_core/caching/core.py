@@ -7,7 +7,10 @@ slower, never wrong, and is no error to anybody.
 
 from __future__ import annotations
 
+import os
 import random
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from evara_core.caching.breaker import Breaker
@@ -76,6 +79,7 @@ class CacheCore:
         self.stats: Final = CacheStats()
         self.stamps: Final = Stamps()
         self._unheard_ttl_s = unheard_ttl_s
+        self._load_deadline_s = load_deadline_s
         self._flights = Flights(deadline_s=load_deadline_s)
         self._tier = (
             None if l2 is None else SharedTier(l2, breaker=Breaker(clock=self.clock, chance=chance))
@@ -94,6 +98,7 @@ class CacheCore:
                 deaf_after_s=deaf_after_s,
             )
         self._was_heard: bool | None = None
+        _reset_in_child(self)
         self._filler = Filler(
             self.memory,
             self._tier,
@@ -269,6 +274,21 @@ class CacheCore:
             is_heard=self.is_heard,
         )
 
+    def reset_after_fork(self) -> None:
+        """Forget what belongs to the parent: loads, leases, the place in the stream, locks.
+
+        Called by itself in a child process. Clients of Redis are to be made after the fork.
+        """
+        self.memory.lock = threading.Lock()
+        self.stamps.reset_after_fork()
+        self.stamps.touch_everything()
+        self._flights = Flights(deadline_s=self._load_deadline_s)
+        self._was_heard = None
+        if self._tier is not None:
+            self._tier.reset_after_fork()
+        if self._listener is not None and self._tier is not None:
+            self._listener.reset_after_fork(self._tier.origin)
+
     async def aclose(self) -> None:
         """End the loads that are under way. Stores and clients are the caller's to close."""
         await self._flights.aclose()
@@ -306,3 +326,14 @@ class CacheCore:
             self._was_heard = is_heard
             self._filler.longest_s = None if is_heard else self._unheard_ttl_s
             self.stamps.touch_everything()
+
+
+def _reset_in_child(cache: CacheCore) -> None:
+    known = weakref.ref(cache)
+
+    def reset() -> None:
+        if (still_there := known()) is not None:
+            still_there.reset_after_fork()
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=reset)

@@ -54,6 +54,11 @@ class Listener:
         heard_s = self._heard_s
         return heard_s is not None and self._clock.elapsed_s() - heard_s < self._deaf_after_s
 
+    def reset_after_fork(self, origin: str) -> None:
+        """Begin anew, as another process of that name."""
+        self._origin = origin
+        self._position = self._heard_s = self._beaten_s = None
+
     async def run(self) -> None:
         """Listen until cancelled. Outages end by themselves."""
         while True:

@@ -142,6 +142,14 @@ class SharedTier:
                 self._owed.note(keys, tags, settle_s)
         return told or {}
 
+    def reset_after_fork(self) -> None:
+        """Become another process: with a name of its own, and nothing under way."""
+        self.origin = secrets.token_hex(8)
+        self._batches = WeakKeyDictionary()
+        self._tasks = set()
+        self._is_paying = False
+        self._breaker.reset_after_fork()
+
     async def aclose(self) -> None:
         """Wait for what is under way in this loop."""
         loop = asyncio.get_running_loop()

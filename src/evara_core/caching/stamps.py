@@ -150,6 +150,10 @@ class Stamps:
                 counter.version = 0
             self.changes += 1
 
+    def reset_after_fork(self) -> None:
+        """Take a lock of its own: a thread of the parent may hold the old one for ever."""
+        self._lock = threading.Lock()
+
     def _counter(self, tag: str) -> Counter:
         counter = self._tags.get(tag)
         if counter is None:
