@@ -11,20 +11,20 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import Row, TextClause, bindparam, text
 
 from evara_core.storage.buckets import Bucket, Period
 from evara_core.storage.bulk import insert_rows
 from evara_core.storage.statements import DriverQuery, Query
-from evara_core.storage.tables import METRIC_COLUMNS, rollup_marks
-from evara_core.storage.types import to_microseconds
+from evara_core.storage.tables import METRIC_COLUMNS, rollup_marks, rollups
+from evara_core.storage.types import UtcDateTime, to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from evara_core.storage.statements import Question, Statements
 
-__all__ = ["MARKS_AT_ONCE", "Mark", "mark", "roll_up"]
+__all__ = ["MARKS_AT_ONCE", "Mark", "mark", "roll_up", "sums_of"]
 
 Mark = tuple[int, Bucket]
 """A node key, and a bucket of that node."""
@@ -43,12 +43,7 @@ def mark(marks: Iterable[Mark], *, dialect: str) -> Statements[None]:
     """Let the rollups of *marks* be made anew."""
     ordered = sorted(set(marks))
     if ordered:
-        rows: dict[str, list[Any]] = {
-            "node_key": [node_key for node_key, _ in ordered],
-            "period": [bucket.period.value for _, bucket in ordered],
-            "start_at": [bucket.start_at for _, bucket in ordered],
-            "end_at": [bucket.end_at for _, bucket in ordered],
-        }
+        rows = _as_arrays(ordered)
         yield insert_rows(rollup_marks, rows, dialect=dialect, conflict=_HOLD)
 
 
@@ -66,6 +61,45 @@ def roll_up(*, dialect: str, limit: int = MARKS_AT_ONCE) -> Statements[int]:
         yield _per_bucket(_summing(dialect), marks, dialect=dialect)
         yield _per_bucket(_emptying(dialect), marks, dialect=dialect)
     return len(marks)
+
+
+def sums_of(
+    marks: Sequence[Mark], names: Sequence[str], *, dialect: str
+) -> Statements[list[Row[Any]]]:
+    """End with rows of those columns of `rollups`, and its key, as they would be now.
+
+    A bucket without readings has none.
+    """
+    if not marks:
+        return []
+    sql = _sums(tuple(names), dialect)
+    if dialect == "sqlite":
+        rows: list[Row[Any]] = []
+        for node_key, bucket in marks:
+            answer = yield Query(
+                sql,
+                {"node_key": node_key, "period": bucket.period.value}
+                | {"start_at": bucket.start_at, "end_at": bucket.end_at},
+            )
+            rows += answer.rows
+        return rows
+    answer = yield Query(sql, _as_arrays(marks))
+    return list(answer.rows)
+
+
+@cache
+def _sums(names: tuple[str, ...], dialect: str) -> Any:  # noqa: ANN401 - a text with columns
+    key = ", ".join(f"m.{name}" for name in _KEY)
+    sums = ", ".join(f"{_SUMS[name]} AS {name}" for name in names)
+    source = _marks(dialect, *(f":{name}" for name in _KEY))
+    sql = text(
+        f"SELECT {key}, {sums} FROM {source} JOIN readings AS r ON {_OF_THE_BUCKET} GROUP BY {key}"
+    )
+    columns = [rollups.c[name] for name in (*_KEY, *names)]
+    if dialect == "sqlite":
+        moments = (bindparam(name, type_=UtcDateTime()) for name in ("start_at", "end_at"))
+        return sql.bindparams(*moments).columns(*columns)
+    return sql.columns(*columns)
 
 
 @cache
@@ -94,26 +128,36 @@ def _per_bucket(sql: str, marks: Sequence[Mark], *, dialect: str) -> Question:
                 for node_key, bucket in marks
             ],
         )
-    return Query(
-        text(sql),
-        {
-            "node_key": [node_key for node_key, _ in marks],
-            "period": [bucket.period.value for _, bucket in marks],
-            "start_at": [bucket.start_at for _, bucket in marks],
-            "end_at": [bucket.end_at for _, bucket in marks],
-        },
-    )
+    return Query(text(sql), _as_arrays(marks))
 
 
-def _marks(dialect: str) -> str:
+def _as_arrays(marks: Sequence[Mark]) -> dict[str, list[Any]]:
+    return {
+        "node_key": [node_key for node_key, _ in marks],
+        "period": [bucket.period.value for _, bucket in marks],
+        "start_at": [bucket.start_at for _, bucket in marks],
+        "end_at": [bucket.end_at for _, bucket in marks],
+    }
+
+
+def _marks(dialect: str, *places: str) -> str:
+    """Return a source of rows `m`: all marks on PostgreSQL, the one at *places* on SQLite."""
     if dialect == "sqlite":
-        return "(SELECT ? AS node_key, ? AS period, ? AS start_at, ? AS end_at) AS m"
+        one = ", ".join(
+            f"{place} AS {name}" for place, name in zip(places or "????", _KEY, strict=True)
+        )
+        return f"(SELECT {one}) AS m"
     return (
         "unnest(CAST(:node_key AS integer[]), CAST(:period AS text[]),"
         " CAST(:start_at AS timestamptz[]), CAST(:end_at AS timestamptz[]))"
         " AS m (node_key, period, start_at, end_at)"
     )
 
+
+_SUMS = {"readings": "count(*)"}
+for _name in METRIC_COLUMNS:
+    _SUMS[f"{_name}_n"] = f"nullif(count(r.{_name}), 0)"
+    _SUMS |= {f"{_name}_{_what}": f"{_what}(r.{_name})" for _what in ("min", "max", "sum")}
 
 _OF_THE_BUCKET = (
     "r.node_key = m.node_key AND r.measured_at >= m.start_at AND r.measured_at < m.end_at"
@@ -122,15 +166,11 @@ _OF_THE_BUCKET = (
 
 @cache
 def _summing(dialect: str) -> str:
-    sums = {"readings": "count(*)"}
-    for name in METRIC_COLUMNS:
-        sums[f"{name}_n"] = f"nullif(count(r.{name}), 0)"
-        sums |= {f"{name}_{what}": f"{what}(r.{name})" for what in ("min", "max", "sum")}
     key = ", ".join(f"m.{name}" for name in _KEY)
-    replaced = ", ".join(f"{name} = excluded.{name}" for name in sums)
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in _SUMS)
     return (
-        f"INSERT INTO rollups ({', '.join((*_KEY, *sums))})"
-        f" SELECT {key}, {', '.join(sums.values())} FROM {_marks(dialect)}"
+        f"INSERT INTO rollups ({', '.join((*_KEY, *_SUMS))})"
+        f" SELECT {key}, {', '.join(_SUMS.values())} FROM {_marks(dialect)}"
         f" JOIN readings AS r ON {_OF_THE_BUCKET} GROUP BY {key}"
         f" ON CONFLICT (node_key, period, start_at) DO UPDATE SET {replaced}"
     )
