@@ -11,9 +11,13 @@ import pytest
 from evara_core import errors
 from evara_core.errors import EvaraError
 
+DRAWN = r"^[│├└─ ]*(\w+Error|ChannelReset)\b"
 CLASSES = [getattr(errors, name) for name in errors.__all__]
 FACTS: dict[str, object] = {
     "allowed": ("label",),
+    "channel_id": 9,
+    "entry_id": 41,
+    "last_entry_id": 3,
     "asked": "7",
     "expected": "a number",
     "extra": "redis",
@@ -63,15 +67,13 @@ def test_codes_are_unique() -> None:
 
 
 def test_the_drawing_shows_every_class() -> None:
-    drawn = re.findall(r"^[│├└─ ]*(\w+Error)\b", errors.__doc__ or "", re.MULTILINE)
+    drawn = re.findall(DRAWN, errors.__doc__ or "", re.MULTILINE)
 
     assert sorted(drawn) == errors.__all__
 
 
 def test_the_drawing_shows_the_parents() -> None:
-    lines = [
-        line for line in (errors.__doc__ or "").splitlines() if re.match(r"^[│├└─ ]*\w+Error", line)
-    ]
+    lines = [line for line in (errors.__doc__ or "").splitlines() if re.match(DRAWN, line)]
     path: list[str] = []
     for line in lines:
         prefix, name = re.match(r"^([│├└─ ]*)(\w+)", line).groups()  # type: ignore[union-attr]
