@@ -13,6 +13,7 @@ from evara_core.flow import run, run_async
 from evara_core.storage.engine import transaction_options
 from evara_core.storage.failures import translated
 from evara_core.storage.performing import perform
+from evara_core.storage.statements import Query
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -88,10 +89,13 @@ class Unit:
     def _perform(self, question: Question) -> Answer:
         connection = _opened(self._connection)
         try:
-            return perform(connection, question)
+            answer = perform(connection, question)
         except Exception as error:
             self._failure = error
             raise
+        if isinstance(question, Query) and question.heals:
+            self._failure = None
+        return answer
 
 
 class AsyncUnit:
@@ -148,10 +152,13 @@ class AsyncUnit:
     async def _perform(self, question: Question) -> Answer:
         connection = _opened(self._connection)
         try:
-            return await connection.run_sync(perform, question)
+            answer = await connection.run_sync(perform, question)
         except Exception as error:
             self._failure = error
             raise
+        if isinstance(question, Query) and question.heals:
+            self._failure = None
+        return answer
 
 
 def _opened(connection: C | None) -> C:
