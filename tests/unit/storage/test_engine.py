@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from evara_core.errors import ConfigurationError
 from evara_core.storage.engine import EngineLimits, blocking_engine_for, engine_for
+from evara_core.storage.room import check_connections, connection_room
 from evara_core.storage.statements import Query
 from evara_core.storage.units import AsyncUnit, Unit
 
@@ -118,3 +119,39 @@ def test_the_file_is_an_ordinary_sqlite_database(tmp_path):
     with sqlite3.connect(tmp_path / "x.db") as plain:
         assert plain.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]
     plain.close()
+
+
+@pytest.mark.server
+async def test_refuses_a_budget_that_the_server_does_not_have(postgres_url):
+    engine = engine_for(postgres_url)
+
+    async with AsyncUnit(engine) as unit:
+        room = await unit.run(connection_room())
+        await unit.run(
+            check_connections(EngineLimits(connection_budget=room), dialect="postgresql")
+        )
+    limits = EngineLimits(connection_budget=room + 1)
+    with pytest.raises(ConfigurationError, match=f"gives {room}"):
+        async with AsyncUnit(engine) as unit:
+            await unit.run(check_connections(limits, dialect="postgresql"))
+
+    await engine.dispose()
+
+
+@pytest.mark.server
+async def test_a_limit_of_the_database_counts_too(postgres_url):
+    engine = engine_for(postgres_url)
+    async with engine.begin() as connection:
+        name = await connection.scalar(text("SELECT current_database()"))
+        await connection.execute(text(f'ALTER DATABASE "{name}" CONNECTION LIMIT 7'))
+
+    async with AsyncUnit(engine) as unit:
+        assert await unit.run(connection_room()) == 7
+    await engine.dispose()
+
+
+def test_a_file_has_no_connections_to_exhaust():
+    limits = EngineLimits(connection_budget=10_000)
+
+    with pytest.raises(StopIteration):
+        next(check_connections(limits, dialect="sqlite"))
