@@ -94,7 +94,8 @@ class RedisStore(CacheStore, SharedStore):
     """A cache in Redis. The client is the caller's, to open and to close.
 
     All processes that are to share give the same *prefix*. Its braces keep all keys in one
-    slot of a cluster, as the scripts need it.
+    slot of a cluster, as the scripts need it. A version that nobody used for
+    *version_life_s* seconds is forgotten; what was cached under it is loaded once more.
     """
 
     def __init__(
@@ -108,13 +109,8 @@ class RedisStore(CacheStore, SharedStore):
     ) -> None:
         self._gate = RedisGate(redis, deadline_s=deadline_s)
         self._prefix = prefix
-        self._version_life_s = version_life_s
+        self._life_ms = _ms(version_life_s)
         self._stream_length = stream_length
-
-    @property
-    def longest_ttl_s(self) -> float:
-        """Longer than this nothing may be kept: versions must outlive what depends on them."""
-        return self._version_life_s / 2
 
     @override
     async def get(self, key: str) -> bytes | None:
@@ -136,22 +132,35 @@ class RedisStore(CacheStore, SharedStore):
 
     @override
     async def take(self, asks: Sequence[Ask]) -> list[Taken]:
-        keys: list[str] = []
-        arguments: list[str | int] = [_ms(self._version_life_s)]
+        places: dict[str, int] = {}
         for ask in asks:
-            keys += self._keys(ask.key)
-            keys += self._tag_keys(ask.tags)
-            arguments += [len(ask.tags), ask.schema, ask.token]
-            arguments += [_ms(ask.lease_s), _ms(ask.refresh_within_s)]
-        found = await self._gate.run(redis_scripts.TAKE, keys, *arguments)
+            for tag in ask.tags:
+                places.setdefault(tag, len(places) + 1)
+        prefix = self._prefix
+        keys = [f"{prefix}v:{tag}" for tag in places]
+        keys += [f"{prefix}e:{ask.key}" for ask in asks]
+        wanted = [
+            [
+                ask.key,
+                ask.token,
+                _ms(ask.lease_s),
+                _ms(ask.refresh_within_s),
+                ask.schema,
+                [places[tag] for tag in ask.tags],
+            ]
+            for ask in asks
+        ]
+        found = await self._gate.run(
+            redis_scripts.TAKE, keys, self._life_ms, prefix, dump_json(wanted)
+        )
         return [
             Taken(
                 turn=_TURNS[turn],
-                value=value,
+                value=None if value is None else value[body - 1 :],
                 remaining_s=left / 1000,
                 versions=_versions(joined),
             )
-            for turn, value, left, joined in found
+            for turn, value, left, joined, body in found
         ]
 
     @override
@@ -181,7 +190,7 @@ class RedisStore(CacheStore, SharedStore):
             origin,
             dump_json([keys, tags]),
             self._stream_length,
-            _ms(self._version_life_s),
+            self._life_ms,
             _ms(settle_s),
             len(keys),
             len(tags),

@@ -2,7 +2,8 @@
 
 Keys of a cache, all under one prefix with one hash tag, so that they share a slot:
 
-    e:KEY   an entry: the versions of its tags, its schema, a bar, the envelope
+    e:KEY   an entry: the versions of its tags, its schema, a bar, when it ends in milliseconds
+            of the server's clock (16 digits), the envelope
     l:KEY   the lease of whoever loads it, or `hold`
     v:TAG   the version of a tag
     h:TAG   there while an invalidation of the tag is settling
@@ -22,44 +23,41 @@ __all__ = ["BEAT", "HOLD", "INVALIDATE", "PUT", "RELEASE", "TAKE"]
 
 HOLD: Final = "hold"
 
-# KEYS, for each ask: entry, lease, and for each tag version and hold.
-# ARGV: life of versions in ms; for each ask: number of tags, schema, token, lease in ms, refresh in
-# ms.
+# KEYS: the versions of all tags that are mentioned, then the entries.
+# ARGV: life of versions in ms; prefix; a JSON list with, for each entry: key, token, lease in ms,
+#       refresh in ms, schema, places of its tags among the versions. Leases and holds are named
+#       after entries and versions; they are looked at only where there is no value.
 TAKE: Final = """
-local found, k, a = {}, 1, 2
-while a <= #ARGV do
-  local tags, schema, token = tonumber(ARGV[a]), ARGV[a+1], ARGV[a+2]
-  local lease_ms, refresh_ms = ARGV[a+3], tonumber(ARGV[a+4])
-  a = a + 5
-  local entry, lease, first = KEYS[k], KEYS[k+1], k + 2
-  k = first + 2 * tags
-  local versions = {}
-  for i = 1, tags do
-    local version = redis.call('GET', KEYS[first + 2 * i - 2])
-    if not version then
-      local now = redis.call('TIME')
-      version = now[1] .. string.format('%06d', now[2])
-      redis.call('SET', KEYS[first + 2 * i - 2], version, 'PX', ARGV[1])
-    end
-    versions[i] = version
+local life, prefix, asks = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
+local tags, kept = #KEYS - #asks, redis.call('MGET', unpack(KEYS))
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 1, tags do
+  if not kept[i] then
+    kept[i] = time[1] .. string.format('%06d', time[2])
+    redis.call('SET', KEYS[i], kept[i], 'PX', life)
   end
-  local joined = table.concat(versions, ',')
-  local stamp = joined .. ',' .. schema .. '|'
-  local value = redis.call('GET', entry)
-  local left = 0
+end
+local found = {}
+for i, ask in ipairs(asks) do
+  local value, places, mine = kept[tags + i], ask[6], {}
+  for j, place in ipairs(places) do mine[j] = kept[place] end
+  local joined = table.concat(mine, ',')
+  local stamp = joined .. ',' .. ask[5] .. '|'
+  local left, turn, body = 0, 0, #stamp + 17
   if value and string.sub(value, 1, #stamp) == stamp then
-    value = string.sub(value, #stamp + 1)
-    left = redis.call('PTTL', entry)
+    left = tonumber(string.sub(value, #stamp + 1, #stamp + 16)) - now
   else
     value = false
   end
-  local turn = 0
-  if not value or left < refresh_ms then
-    if redis.call('SET', lease, token, 'NX', 'PX', lease_ms) then
+  if not value or left < ask[4] then
+    local lease = prefix .. 'l:' .. ask[1]
+    if redis.call('SET', lease, ask[2], 'NX', 'PX', ask[3]) then
       turn = 1
-      for i = 1, tags do
-        if redis.call('EXISTS', KEYS[first + 2 * i - 1]) == 1 then turn = 2 end
-        redis.call('PEXPIRE', KEYS[first + 2 * i - 2], ARGV[1])
+      for _, place in ipairs(places) do
+        local hold = prefix .. 'h:' .. string.sub(KEYS[place], #prefix + 3)
+        if redis.call('EXISTS', hold) == 1 then turn = 2 end
+        redis.call('PEXPIRE', KEYS[place], life)
       end
       if turn == 2 then redis.call('DEL', lease) end
     elseif redis.call('GET', lease) == 'hold' then
@@ -68,7 +66,7 @@ while a <= #ARGV do
       turn = 3
     end
   end
-  found[#found + 1] = {turn, value, left, joined}
+  found[i] = {turn, value, left, joined, body}
 end
 return found
 """
@@ -81,7 +79,10 @@ redis.call('DEL', KEYS[2])
 local versions = {}
 for i = 3, #KEYS do versions[i - 2] = redis.call('GET', KEYS[i]) or '' end
 if table.concat(versions, ',') ~= ARGV[2] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2] .. ',' .. ARGV[3] .. '|' .. ARGV[4], 'PX', ARGV[5])
+local time = redis.call('TIME')
+local ends = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[5]
+local stamp = ARGV[2] .. ',' .. ARGV[3] .. '|' .. string.format('%016.0f', ends)
+redis.call('SET', KEYS[1], stamp .. ARGV[4], 'PX', ARGV[5])
 return 1
 """
 
