@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from evara_core.errors import ChannelReset, UpstreamGarbageError
 from evara_core.thingspeak.rows import Page
@@ -62,8 +62,7 @@ _PLANNED_FILL = 0.6
 _LARGEST_STEP = 16.0
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """The newest *rows* rows from *start* to *end*, both included, whole seconds."""
 
     rows: int
@@ -72,8 +71,7 @@ class Window:
     """None: up to now, by the server's clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """Entries that are ready to be handed out."""
 
     entries: list[Entry]

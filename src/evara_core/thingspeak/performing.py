@@ -80,39 +80,41 @@ class AsyncPerformer(_Performing):
 
     async def stream(self, flow: RowsFlow) -> AsyncGenerator[Entry]:
         """Yield the entries that *flow* puts out."""
+        reading, call_of = flow
         try:
-            ask = next(flow)
+            ask = next(reading)
             while True:
                 if isinstance(ask, Rows):
                     for entry in ask.entries:
                         yield entry
-                    ask = flow.send(None)
+                    ask = reading.send(None)
                 else:
-                    page = await self.fetch(ask)
-                    ask = flow.send(page)
+                    page = await self.fetch(call_of(ask))
+                    ask = reading.send(page)
         except StopIteration:
             return
         finally:
-            flow.close()
+            reading.close()
 
     async def collect(self, flow: RowsFlow, most: int) -> list[Entry]:
         """Return the first *most* entries that *flow* puts out."""
+        reading, call_of = flow
         entries: list[Entry] = []
         try:
-            ask = next(flow)
+            ask = next(reading)
             while True:
                 if isinstance(ask, Rows):
                     entries += ask.entries
                     if len(entries) >= most:
                         return entries[:most]
-                    ask = flow.send(None)
+                    ask = reading.send(None)
                 else:
-                    page = await self.fetch(ask)
-                    ask = flow.send(page)
+                    page = await self.fetch(call_of(ask))
+                    ask = reading.send(page)
         except StopIteration:
             return entries
         finally:
-            flow.close()
+            reading.close()
 
     async def fetch(self, call: Call[T]) -> T:
         """Return the answer to *call*, asking as often as the policy says."""
@@ -188,38 +190,40 @@ class Performer(_Performing):
 
     def stream(self, flow: RowsFlow) -> Generator[Entry]:
         """Yield the entries that *flow* puts out."""
+        reading, call_of = flow
         try:
-            ask = next(flow)
+            ask = next(reading)
             while True:
                 if isinstance(ask, Rows):
                     yield from ask.entries
-                    ask = flow.send(None)
+                    ask = reading.send(None)
                 else:
-                    page = self.fetch(ask)
-                    ask = flow.send(page)
+                    page = self.fetch(call_of(ask))
+                    ask = reading.send(page)
         except StopIteration:
             return
         finally:
-            flow.close()
+            reading.close()
 
     def collect(self, flow: RowsFlow, most: int) -> list[Entry]:
         """Return the first *most* entries that *flow* puts out."""
+        reading, call_of = flow
         entries: list[Entry] = []
         try:
-            ask = next(flow)
+            ask = next(reading)
             while True:
                 if isinstance(ask, Rows):
                     entries += ask.entries
                     if len(entries) >= most:
                         return entries[:most]
-                    ask = flow.send(None)
+                    ask = reading.send(None)
                 else:
-                    page = self.fetch(ask)
-                    ask = flow.send(page)
+                    page = self.fetch(call_of(ask))
+                    ask = reading.send(page)
         except StopIteration:
             return entries
         finally:
-            flow.close()
+            reading.close()
 
     def fetch(self, call: Call[T]) -> T:
         """Return the answer to *call*, asking as often as the policy says."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evara_core.thingspeak.history import read_history
 from evara_core.thingspeak.keys import as_key
-from evara_core.thingspeak.paging import MAX_ROWS, Rows
+from evara_core.thingspeak.paging import MAX_ROWS
 from evara_core.thingspeak.resume import VainSearches, read_since
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable
     from datetime import datetime
 
     from evara_core.flow import Flow
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from evara_core.thingspeak.keys import AnyKey, Key
     from evara_core.thingspeak.messages import Call
     from evara_core.thingspeak.models import Channel, Entry, Position
-    from evara_core.thingspeak.paging import Reading
+    from evara_core.thingspeak.paging import Reading, Window
     from evara_core.thingspeak.rows import Page
 
 __all__ = ["Reads", "RowsFlow"]
 
-RowsFlow: TypeAlias = "Generator[Call[Page] | Rows, Page | None, None]"
-"""Asks for pages, and puts out rows on the way."""
+
+class RowsFlow(NamedTuple):
+    """A reading of many rows, and how to ask for what it wants."""
+
+    reading: Reading
+    call_of: Callable[[Window], Call[Page]]
+
 
 # Upstream caches large answers for five minutes; what ends before that is as it will be.
 _SETTLED = timedelta(minutes=6)
@@ -108,7 +113,7 @@ class Reads:
         """Read from *start* to *end*, each row once, oldest first."""
         is_past = end is not None and end < now - _SETTLED
         reading = read_history(start, end, is_past=is_past, rows=self._page_rows)
-        return self._ask(channel_id, self.key(key), reading)
+        return self._ask(channel_id, key, reading)
 
     def entries_since(
         self,
@@ -118,7 +123,7 @@ class Reads:
     ) -> RowsFlow:
         """Read what came after *position*, in the order of the ids."""
         reading = read_since(position, rows=self._page_rows, searches=self._searches)
-        return self._ask(channel_id, self.key(key), reading)
+        return self._ask(channel_id, key, reading)
 
     def _or_nothing(
         self, call: Call[Any], channel_id: int, key: Key | None
@@ -129,24 +134,15 @@ class Reads:
             yield self._calls.feed(channel_id, key, rows=0)
         return answer
 
-    def _ask(self, channel_id: int, key: Key | None, reading: Reading) -> RowsFlow:
-        """Turn the windows that *reading* wants into calls."""
-        feed, extras = self._calls.feed, self._extras
-        try:
-            ask = next(reading)
-            while True:
-                if isinstance(ask, Rows):
-                    yield ask
-                    ask = reading.send(None)
-                else:
-                    page = yield feed(
-                        channel_id, key, rows=ask.rows, start=ask.start, end=ask.end, extras=extras
-                    )
-                    ask = reading.send(page)
-        except StopIteration:
-            return
-        finally:
-            reading.close()
+    def _ask(self, channel_id: int, key: AnyKey, reading: Reading) -> RowsFlow:
+        feed, own, extras = self._calls.feed, self.key(key), self._extras
+        del key
+
+        def call_of(window: Window) -> Call[Page]:
+            rows, start, end = window
+            return feed(channel_id, own, rows=rows, start=start, end=end, extras=extras)
+
+        return RowsFlow(reading, call_of)
 
 
 def _channel(call: Call[Page]) -> Flow[Call[Any], Any, Channel]:

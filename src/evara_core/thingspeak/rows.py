@@ -14,6 +14,7 @@ from evara_core.thingspeak.models import Channel, Entry
 from evara_core.thingspeak.times import parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
 __all__ = [
@@ -70,10 +71,65 @@ def entries_of(rows: Any) -> list[Entry]:  # noqa: ANN401 - checked here
     """Return the entries of a list of rows, by time and id."""
     if not isinstance(rows, list):
         raise TypeError(type(rows).__name__)
-    entries = [entry_of(row) for row in rows]
+    entries = _alike(rows) or [entry_of(row) for row in rows]
     if not all(a.created_at < b.created_at for a, b in pairwise(entries)):
         entries.sort(key=_by_time)
     return entries
+
+
+def _alike(rows: list[Any]) -> list[Entry] | None:
+    """Return the entries of rows that all have the usual members; None if one has not.
+
+    It says nothing that `entry_of` would not say, in half the time.
+    """
+    first = rows[0] if rows else None
+    if type(first) is not dict:
+        return None
+    names = [(number, name) for number, name in FIELDS if name in first]
+    width = len(names) + 2
+    entries = []
+    try:
+        for row in rows:
+            entry_id = row["entry_id"]
+            fields = {number: row[name] for number, name in names}
+            if len(row) != width or type(entry_id) is not int or entry_id < 0:
+                return None
+            for value in fields.values():
+                if value is not None and type(value) is not str:
+                    return None
+            created_at = parse_time(row["created_at"])
+            entries.append(_plain_entry(entry_id, created_at, fields))
+    except MALFORMED:
+        return None
+    return entries
+
+
+def _setter(name: str) -> Callable[[Entry, object], None]:
+    put: Callable[[Entry, object], None] = getattr(Entry, name).__set__
+    return put
+
+
+_put_entry_id = _setter("entry_id")
+_put_created_at = _setter("created_at")
+_put_fields = _setter("fields")
+_put_status = _setter("status")
+_put_latitude = _setter("latitude")
+_put_longitude = _setter("longitude")
+_put_elevation = _setter("elevation")
+
+
+def _plain_entry(entry_id: int, created_at: datetime, fields: dict[int, str | None]) -> Entry:
+    # A third of a row's time went into the constructor of a frozen dataclass, which looks
+    # each attribute up by its name. This fills the same slots without looking.
+    entry = object.__new__(Entry)
+    _put_entry_id(entry, entry_id)
+    _put_created_at(entry, created_at)
+    _put_fields(entry, fields)
+    _put_status(entry, None)
+    _put_latitude(entry, None)
+    _put_longitude(entry, None)
+    _put_elevation(entry, None)
+    return entry
 
 
 def entry_of(row: Any) -> Entry:  # noqa: ANN401 - checked here

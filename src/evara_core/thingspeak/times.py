@@ -55,7 +55,7 @@ def render_time(moment: datetime) -> str:
 
 def render_query_time(moment: datetime) -> str:
     """Return *moment* for `start` and `end`: `2021-05-04%2005:21:56`, whole seconds."""
-    text = moment.astimezone(UTC).isoformat(timespec="seconds")
+    text = (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat()
     return f"{text[:10]}%20{text[11:19]}"
 
 

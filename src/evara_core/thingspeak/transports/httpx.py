@@ -67,6 +67,8 @@ class AsyncHttpxTransport(AsyncTransport):
         self.origin = origin.rstrip("/")
         self.connections = _checked(connections)
         self._is_ours = client is None
+        # A client of ours has them already.
+        self._headers = {} if client is None else HEADERS
         self._client: Any = client or httpx.AsyncClient(
             limits=_limits(connections), headers=dict(HEADERS), cookies=_no_cookies()
         )
@@ -94,7 +96,7 @@ class AsyncHttpxTransport(AsyncTransport):
                 request.method,
                 self.origin + request.wire_target(),
                 content=request.wire_body(),
-                headers={**HEADERS, **request.wire_headers()},
+                headers={**self._headers, **request.wire_headers()},
                 timeout=None,
             ),
             stream=True,
@@ -146,6 +148,7 @@ class HttpxTransport(Transport):
         self.origin = origin.rstrip("/")
         self.connections = _checked(connections)
         self._is_ours = client is None
+        self._headers = {} if client is None else HEADERS
         self._client: Any = client or httpx.Client(
             limits=_limits(connections), headers=dict(HEADERS), cookies=_no_cookies()
         )
@@ -171,7 +174,7 @@ class HttpxTransport(Transport):
                 request.method,
                 self.origin + request.wire_target(),
                 content=request.wire_body(),
-                headers={**HEADERS, **request.wire_headers()},
+                headers={**self._headers, **request.wire_headers()},
                 timeout=timeout_s,
             ),
             stream=True,
