@@ -81,7 +81,7 @@ INSERT INTO nodes ({", ".join(COLUMNS)})
 SELECT n, 'Bakul OHT-' || n,
        CASE n % 4 WHEN 0 THEN 'Online' WHEN 1 THEN 'Offline'
                   WHEN 2 THEN 'Alert' ELSE 'Maintenance' END,
-       'OHT', CASE WHEN n % 5 = 0 THEN NULL ELSE (n * 7919 % 1000) / 10.0 END,
+       'OHT', CASE WHEN n % 5 = 0 THEN NULL ELSE (n % 1000 * 7919 % 1000) / 10.0 END,
        17.4, 78.3, {START} + n / 3, 'distributor'
 FROM {{numbers}}
 """
@@ -122,7 +122,7 @@ ORDERS = (
 def run(*, quick: bool) -> list[dict[str, Any]]:
     records = [*cursors(), parsing(), through_fastapi(rounds=10 if quick else 40)]
     count = 50_000 if quick else 1_000_000
-    rounds = 20 if quick else 60
+    rounds = 20 if quick else 200
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         path = Path(folder) / "nodes.db"
