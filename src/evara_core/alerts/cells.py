@@ -47,7 +47,9 @@ class Episode:
 
         self.true_since_us = true_since_us
         self.fired_us = fired_us
-        self.affirmed_us = fired_us
+        self.affirmed_us: int | None = fired_us
+        """The newest sample by which it was true; None: it is true by the absence of any."""
+
         self.step = 0
         self.step_from_us = fired_us
         """No step is taken before this: an acknowledgement that ran out ended then."""

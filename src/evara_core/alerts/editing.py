@@ -71,6 +71,7 @@ def reconsider(
         return judge(rule, cell, sample, at_us, story.tell)
     if rule.when(sample) is False:
         return close(rule, cell, cell.episode, "rule_changed", at_us, story.tell)
+    _regrade(rule, cell, sample, at_us, story)
     return judge(rule, cell, sample, at_us, story.tell)
 
 

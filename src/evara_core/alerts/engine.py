@@ -17,7 +17,7 @@ from evara_core.alerts.editing import carry_over, replan
 from evara_core.alerts.looks import is_quiet, pass_time, take
 from evara_core.alerts.moments import from_us, to_us
 from evara_core.alerts.plan import Compiler, Plan, plan_rules
-from evara_core.alerts.records import ALWAYS, NEVER, Record
+from evara_core.alerts.records import ALWAYS, Record
 from evara_core.alerts.sample import NOTHING
 from evara_core.alerts.stored import exported, restore_state
 from evara_core.alerts.story import Story, closed_orphans
@@ -41,6 +41,9 @@ more than that is a device whose clock is wrong, not a slow network."""
 
 GRACE = 3
 """Expected intervals after a restart before absence counts: enough to read every channel."""
+
+_LAST_ENTRY = 1 << 63
+"""Beyond every entry id that a channel can have."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -138,7 +141,7 @@ class AlertEngine:
                 record.asleep = False
                 waited_us = self._first_tick_us + GRACE * record.interval_us
                 record.resume_us = max(record.resume_us, waited_us)
-            if record.resume_us <= now_us:
+            if not record.waits_at(now_us):
                 for rule in record.rules_awake():
                     pass_time(record, rule, now_us, story)
             told += story.transitions()
@@ -194,18 +197,19 @@ class AlertEngine:
         record.sample_at = last_sample_at or max(seen_at, default=None)
         record.received_at = last_received_at or max(heard_at, default=None)
         record.values = values
+        # What comes again with the same moment was judged before.
+        record.entry_id = _LAST_ENTRY
         if record.history is not None:
             for reading in _ordered(recent):
                 if record.sample_at is None or reading.measured_at <= record.sample_at:
                     record.history.append(to_us(reading.measured_at), reading.values)
         # A restart reads the channel first: what came meanwhile speaks before silence does.
         record.asleep = self._tick_us == 0
-        record.resume_us = 0 if record.asleep else self._tick_us + GRACE * record.interval_us
+        record.resume_us = max(1, self._tick_us + GRACE * record.interval_us)
         if record.orphans:
             self._agenda.put(record, 0)
         else:
             self._schedule(record)
-            record.quiet_until = NEVER
 
     def looks_back_s(self, kind: str) -> int:
         """Return how far the rules for nodes of *kind* look back, in seconds; 0: not at all."""
@@ -230,7 +234,6 @@ class AlertEngine:
         record = self._records.get(node_id)
         if record is not None:
             record.resume_us = max(record.resume_us, to_us(until))
-            record.quiet_until = NEVER
 
     def replace_rules(self, rules: Iterable[AlertRule], *, now: datetime) -> list[Transition]:
         """Work by *rules* from now on; return what that changes.
@@ -256,7 +259,6 @@ class AlertEngine:
         for record in self._records.values():
             story = self._story(record)
             replan(record, self._plan_for(record.node), story, to_us(now), paused=paused)
-            record.quiet_until = NEVER
             self._schedule(record)
             told += story.transitions()
         return told
@@ -282,7 +284,8 @@ class AlertEngine:
         story = self._story(record)
         mark = _mark(by, now, note, until)
         operators.acknowledge(record, rule, mark, story)
-        pass_time(record, rule, mark.at_us, story)
+        if not record.waits_at(mark.at_us):
+            pass_time(record, rule, mark.at_us, story)
         return self._told(record, story)
 
     def unacknowledge(self, node_id: str, rule_id: str, *, now: datetime) -> list[Transition]:
@@ -368,11 +371,12 @@ class AlertEngine:
     def _schedule(self, record: Record) -> None:
         """See to it that `tick` looks at *record* when something comes due for it."""
         due_us = record.next_due_us()
-        if due_us is None:
-            record.quiet_until = ALWAYS
-        else:
-            record.quiet_until = from_us(due_us)
+        record.quiet_until = ALWAYS if due_us is None else from_us(due_us)
+        if due_us is not None:
             self._agenda.put(record, max(due_us, record.resume_us))
+        end_us = record.next_mark_end_us()
+        if end_us is not None:
+            self._agenda.put(record, end_us)
 
 
 def _ordered(readings: Sequence[Reading]) -> Sequence[Reading]:

@@ -127,7 +127,7 @@ class AlertState:
     """When the open episode began."""
 
     affirmed_at: datetime | None = None
-    """The newest sample by which the open episode was true."""
+    """The newest sample by which the open episode was true; None: it is true by absence."""
 
     unknown_since: datetime | None = None
     step: int = 0

@@ -28,7 +28,7 @@ def is_quiet(record: Record, reading: Reading, now: datetime) -> bool:
     the last one, and no condition is true.
     """
     plan, at = record.plan, reading.measured_at
-    if record.cells or plan.looks_back or record.sample_at is None:
+    if record.cells or plan.looks_back or record.resume_us or record.sample_at is None:
         return False
     if not record.sample_at < at <= reading.received_at <= now < record.quiet_until:
         return False
@@ -50,16 +50,18 @@ def take(
     late = record.is_late(at, reading.entry_id)
     received_us = to_us(received_at)
     at_us = to_us(at)
+    can_hear = not record.waits_at(received_us)
     for rule in record.rules_awake():
         if rule.by_arrival:
-            pass_time(record, rule, received_us - 1, story)
+            if can_hear:
+                pass_time(record, rule, received_us - 1, story)
         elif not late:
             pass_time(record, rule, at_us - 1, story)
     if not late:
         record.take(at, reading)
-        at_us += record.bump_us
     record.hear(received_at)
-    sample = record.as_sample(record.values, at_us, 0.0)
+    at_us = record.sample_us or at_us
+    sample = record.as_sample(record.values, at_us, 0.0, spoken_us=at_us)
     for rule in _concerned(record, sample):
         if rule.by_arrival:
             _judge(record, rule, sample, received_us, story)

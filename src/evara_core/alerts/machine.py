@@ -136,7 +136,7 @@ def _go_on(rule: CompiledRule, cell: Cell, episode: Episode, at_us: int, tell: T
 
 def _affirm(rule: CompiledRule, episode: Episode, sample: Sample, at_us: int, tell: Tell) -> None:
     """Take what a sample says by which the episode is true."""
-    episode.affirmed_us = at_us
+    episode.affirmed_us = sample.spoken_us
     if rule.principal is not None:
         metric, more_is_worse = rule.principal
         value = usable(sample.values.get(metric))
@@ -148,21 +148,28 @@ def _affirm(rule: CompiledRule, episode: Episode, sample: Sample, at_us: int, te
 
 
 def due_of(rule: CompiledRule, cell: Cell) -> int | None:
-    """Return when *cell* changes by itself, or None."""
+    """Return when *cell* changes by itself, or None. It is not before what was judged."""
     episode = cell.episode
     if episode is None:
-        return _due_of_quiet(rule, cell)
-    if cell.phase is Phase.RECOVERING and cell.answer is False:
-        return _due_of_recovery(rule, cell, episode)
+        due_us = _due_of_quiet(rule, cell)
+    elif cell.phase is Phase.RECOVERING and cell.answer is False:
+        due_us = _due_of_recovery(rule, cell, episode)
+    else:
+        due_us = _due_of_open(rule, cell, episode)
+    return None if due_us is None else max(due_us, cell.judged_us)
+
+
+def _due_of_open(rule: CompiledRule, cell: Cell, episode: Episode) -> int | None:
+    """Return when an episode changes by itself that is not about to end."""
     dues = []
-    if rule.auto_clear_us is not None:
+    if rule.auto_clear_us is not None and episode.affirmed_us is not None:
         dues.append(episode.affirmed_us + rule.auto_clear_us)
     if cell.answer is None:
         if cell.unknown_us is not None and cell.phase is not Phase.NO_DATA:
             dues.append(cell.unknown_us + rule.unknown_limit_us)
     else:
         own = (step_due_us(rule, episode), fall_due_us(rule, episode))
-        dues += [max(due, cell.judged_us) for due in own if due is not None]
+        dues += [due_us for due_us in own if due_us is not None]
     return min(dues, default=None)
 
 
@@ -202,7 +209,7 @@ def expire(rule: CompiledRule, cell: Cell, sample: Sample, at_us: int, tell: Tel
         return cell
     if cell.phase is Phase.RECOVERING and cell.answer is False:
         return close(rule, cell, episode, _why_over(rule, episode), at_us, tell)
-    if rule.auto_clear_us is not None and at_us >= episode.affirmed_us + rule.auto_clear_us:
+    if _is_auto_cleared(rule, episode, at_us):
         return close(rule, cell, episode, "auto_cleared", at_us, tell)
     if cell.answer is None:
         return _lose(rule, cell, episode, at_us, tell)
@@ -213,6 +220,12 @@ def expire(rule: CompiledRule, cell: Cell, sample: Sample, at_us: int, tell: Tel
     else:
         fall(rule, episode, at_us, tell)
     return cell
+
+
+def _is_auto_cleared(rule: CompiledRule, episode: Episode, at_us: int) -> bool:
+    if rule.auto_clear_us is None or episode.affirmed_us is None:
+        return False
+    return at_us >= episode.affirmed_us + rule.auto_clear_us
 
 
 def close(

@@ -84,7 +84,7 @@ class Record:
         """Before this, nothing comes due for a node without cells by the passing of time."""
 
         self.resume_us = 0
-        """Nothing is judged by absence before this."""
+        """Nothing is judged by absence before this; 0: somebody listens."""
 
         self.asleep = False
         """Just restored: `resume_us` follows from the first tick."""
@@ -163,17 +163,26 @@ class Record:
         self.woken[rule.id] = at_us
 
     def next_due_us(self) -> int | None:
-        """Return when something comes due for this node without a reading, or None."""
+        """Return when a rule has something to say without a reading, or None."""
         dues = []
         for rule in self.rules_awake():
             cell = self.cells.get(rule.id)
             dues.append(self.next_wake_us(rule, cell))
             if cell is not None:
                 dues.append(due_of(rule, cell))
-                if cell.episode is not None and cell.episode.ack is not None:
-                    dues.append(cell.episode.ack.until_us)
-        dues += [mark.until_us for mark in (self.shelves or {}).values()]
         return min((due_us for due_us in dues if due_us is not None), default=None)
+
+    def next_mark_end_us(self) -> int | None:
+        """Return when something that a person said runs out, or None."""
+        episodes = [cell.episode for cell in self.cells.values() if cell.episode is not None]
+        ends = [episode.ack.until_us for episode in episodes if episode.ack is not None]
+        if self.shelves is not None:
+            ends += [mark.until_us for mark in self.shelves.values()]
+        return min((end_us for end_us in ends if end_us is not None), default=None)
+
+    def waits_at(self, at_us: int) -> bool:
+        """Whether absence says nothing at a moment, because nobody could listen."""
+        return self.asleep or self.resume_us > at_us
 
     def rules_awake(self) -> tuple[CompiledRule, ...] | list[CompiledRule]:
         """Return the rules for which something may come due by the passing of time."""
@@ -187,10 +196,17 @@ class Record:
         is_stale = fresh_until_us is None or at_us >= fresh_until_us
         heard_us = self.received_us
         silent_s = None if heard_us is None else max(0, at_us - heard_us) / _US
-        return self.as_sample(NOTHING if is_stale else self.values, at_us, silent_s)
+        spoken_us = None if is_stale or rule.by_arrival else self.sample_us
+        values = NOTHING if is_stale else self.values
+        return self.as_sample(values, at_us, silent_s, spoken_us=spoken_us)
 
     def as_sample(
-        self, values: Mapping[str, Measured], at_us: int, silent_s: float | None
+        self,
+        values: Mapping[str, Measured],
+        at_us: int,
+        silent_s: float | None,
+        *,
+        spoken_us: int | None = None,
     ) -> Sample:
         """Return *values* with all else that a condition may ask for."""
         return Sample(
@@ -201,4 +217,5 @@ class Record:
             at_us=at_us,
             silent_s=silent_s,
             interval_s=self.node.expected_interval_s,
+            spoken_us=spoken_us,
         )

@@ -22,7 +22,16 @@ _NO_NUMBERS: Mapping[str, float] = {}
 class Sample:
     """The facts that a condition may ask for."""
 
-    __slots__ = ("at_us", "config", "evidence", "history", "interval_s", "silent_s", "values")
+    __slots__ = (
+        "at_us",
+        "config",
+        "evidence",
+        "history",
+        "interval_s",
+        "silent_s",
+        "spoken_us",
+        "values",
+    )
 
     def __init__(
         self,
@@ -34,6 +43,7 @@ class Sample:
         at_us: int = 0,
         silent_s: float | None = None,
         interval_s: float = 60.0,
+        spoken_us: int | None = None,
     ) -> None:
         self.values = values
         self.config = config
@@ -42,3 +52,5 @@ class Sample:
         self.at_us = at_us
         self.silent_s = silent_s
         self.interval_s = interval_s
+        self.spoken_us = spoken_us
+        """When the reading was measured by which this is so; None: it is so by absence."""

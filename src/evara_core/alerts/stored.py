@@ -85,7 +85,7 @@ def _with_episode(state: AlertState, episode: Episode) -> AlertState:
         severity=episode.severity,
         true_since=from_us(episode.true_since_us),
         fired_at=from_us(episode.fired_us),
-        affirmed_at=from_us(episode.affirmed_us),
+        affirmed_at=_moment(episode.affirmed_us),
         step=episode.step,
         peak=episode.peak,
         peak_at=from_us(episode.peak_us),
@@ -115,8 +115,17 @@ def restore_state(record: Record, state: AlertState) -> None:
     record.put(rule.id, cell)
     if cell is not None:
         rule.open += cell.episode is not None
-        if state.rule_hash != rule.rule.hash:
+        if state.rule_hash != rule.rule.hash or _is_graded_otherwise(rule, cell.episode):
             record.changed += (rule,)
+
+
+def _is_graded_otherwise(rule: CompiledRule, episode: Episode | None) -> bool:
+    """Whether the rule's severities were edited since *episode* was stored."""
+    if episode is None:
+        return False
+    if rule.levels:
+        return episode.severity.rank < episode.floor.rank
+    return episode.severity is not episode.floor
 
 
 def _restored_cell(state: AlertState, rule: CompiledRule) -> Cell | None:
@@ -144,7 +153,7 @@ def _restored_episode(state: AlertState, rule: CompiledRule, since_us: int) -> E
     episode.step = min(state.step, len(rule.steps))
     taken = [severity for _, severity in rule.steps[: episode.step]]
     episode.floor = max([rule.severity, *taken], key=lambda severity: severity.rank)
-    episode.affirmed_us = fired_us if state.affirmed_at is None else to_us(state.affirmed_at)
+    episode.affirmed_us = _us(state.affirmed_at)
     episode.peak = state.peak
     episode.peak_us = fired_us if state.peak_at is None else to_us(state.peak_at)
     episode.is_flapping = state.is_flapping
