@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import exists, insert, select
+from sqlalchemy import Column, Integer, MetaData, Table, exists, insert, select
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import selectinload
+from sqlalchemy.schema import CreateTable
 from tests.traps.fleet import CODEC, START, Alert, Node, Org, node
 
 from evara_core.errors import (
@@ -402,3 +403,34 @@ async def test_b21_numbered_pages_are_in_a_total_order(database):
         seen += [row["id"] for row in page.rows]
 
     assert seen == list(range(12))
+
+
+async def test_the_slots_of_a_plan_do_not_meet_the_values_of_a_statement(database):
+    metadata = MetaData()
+    odd = Table(
+        "odd",
+        metadata,
+        *(Column(name, Integer, primary_key=name == "key_1") for name in ("key_1", "value", "key")),
+    )
+
+    def flow():
+        yield Query(CreateTable(odd))
+        yield Query(insert(odd), [{"key_1": n, "value": n % 2, "key": n % 3} for n in range(12)])
+
+    await database.run(flow())
+    source = ListSource(
+        select(odd).where(odd.c.value == 1, odd.c.key.in_([0, 1]), odd.c.key_1 > 0),
+        {name: odd.c[name] for name in ("key_1", "value", "key")},
+    )
+    asked = ListQuery(
+        resource="odd",
+        sort=(SortKey("key"), SortKey("key_1")),
+        fields=("key_1",),
+        limit=2,
+        where=In("value", (1, 2)),
+    )
+
+    first = await database.run(source.records(asked, CODEC))
+    second = await database.run(source.records(replace(asked, cursor=first.next), CODEC))
+
+    assert [row["key_1"] for row in (*first.rows, *second.rows)] == [3, 9, 1, 7]

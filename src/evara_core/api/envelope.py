@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evara_core.api.naming import Naming, camel_keys
+from evara_core.api.naming import Json, Naming, camel_keys
 from evara_core.query.spec import CountMode
 from evara_core.serialization import dump_json
 
@@ -133,7 +133,7 @@ class ErrorResponse(_Part):
 
 
 def success_bytes(
-    data: Any,  # noqa: ANN401 - JSON is whatever it is
+    data: Json,
     meta: ResponseMeta,
     *,
     naming: Naming = Naming.SNAKE,
@@ -175,15 +175,11 @@ def _dumped(part: _Part, naming: Naming) -> bytes:
 def pagination_of(page: Page[Any]) -> PaginationMeta:
     """Return what the answer that shows *page* says about it."""
     total = page.total
-    pages = None
-    if total is not None and total.kind is CountMode.EXACT:
-        pages = -(-total.count // page.limit)
-    return PaginationMeta(
-        page=page.number,
-        limit=page.limit,
-        total=None if total is None else total.count,
-        total_kind=None if total is None else total.kind.value,  # type: ignore[arg-type]
-        total_pages=pages,
-        next_cursor=page.next,
-        prev_cursor=page.previous,
+    meta = PaginationMeta(
+        page=page.number, limit=page.limit, next_cursor=page.next, prev_cursor=page.previous
     )
+    if total is None:
+        return meta
+    pages = -(-total.count // page.limit) if total.kind is CountMode.EXACT else None
+    counted = {"total": total.count, "total_kind": total.kind.value, "total_pages": pages}
+    return meta.model_copy(update=counted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evara_core.errors import ConfigurationError, InvalidBodyError, InvalidParameterError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evara_core.errors import EvaraError
 
 __all__ = [
+    "Json",
     "Naming",
     "camel_error",
     "camel_keys",
@@ -29,6 +30,9 @@ __all__ = [
     "to_camel",
     "to_snake",
 ]
+
+Json: TypeAlias = Any
+"""Whatever JSON can say."""
 
 _JOINT = re.compile(r"_([a-z])")
 _CAPITAL = re.compile(r"[A-Z]")
@@ -72,7 +76,7 @@ def check_names(names: Iterable[str]) -> None:
             raise ConfigurationError(f"the name {name!r} has no camelCase that leads back to it")
 
 
-def camel_keys(value: Any, *, keep: Collection[str] = ()) -> Any:  # noqa: ANN401 - JSON is whatever it is
+def camel_keys(value: Json, *, keep: Collection[str] = ()) -> Json:
     """Return *value* with the keys of all its objects in camelCase.
 
     Args:
@@ -82,7 +86,7 @@ def camel_keys(value: Any, *, keep: Collection[str] = ()) -> Any:  # noqa: ANN40
     return _renamed(value, to_camel, keep, is_inward=False)
 
 
-def snake_keys(value: Any, *, keep: Collection[str] = ()) -> Any:  # noqa: ANN401 - JSON is whatever it is
+def snake_keys(value: Json, *, keep: Collection[str] = ()) -> Json:
     """Return *value* with the keys of all its objects in snake_case: see `camel_keys`.
 
     Raises:
@@ -112,7 +116,7 @@ def camel_error(error: EvaraError) -> EvaraError:
             return error
 
 
-def camel_schema(schema: Any) -> Any:  # noqa: ANN401 - JSON is whatever it is
+def camel_schema(schema: Json) -> Json:
     """Return an OpenAPI or JSON Schema document with its property names in camelCase."""
     match schema:
         case dict():
@@ -131,12 +135,12 @@ def camel_schema(schema: Any) -> Any:  # noqa: ANN401 - JSON is whatever it is
 
 
 def _renamed(
-    value: Any,  # noqa: ANN401 - JSON is whatever it is
+    value: Json,
     rename: Callable[[str], str],
     keep: Collection[str],
     *,
     is_inward: bool,
-) -> Any:  # noqa: ANN401 - JSON is whatever it is
+) -> Json:
     match value:
         case dict():
             found = {}

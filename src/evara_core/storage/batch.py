@@ -160,12 +160,12 @@ class BatchWriter:
         names = list(items[0][1])
         statement = (
             update(self._table)
-            .where(self._key == bindparam("key_of_item", type_=self._key.type))
-            .values({self._columns[name]: bindparam(f"new_{name}") for name in names})
+            .where(self._key == bindparam("evara_key", type_=self._key.type))
+            .values({self._columns[name]: bindparam(f"evara_new_{name}") for name in names})
         )
         rows = [
-            {"key_of_item": self._key_of(item)}
-            | {f"new_{name}": self._bound(name, values[name]) for name in names}
+            {"evara_key": self._key_of(item)}
+            | {f"evara_new_{name}": self._bound(name, values[name]) for name in names}
             for item, values in items
         ]
         yield Query(statement, rows)

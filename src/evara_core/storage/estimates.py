@@ -28,12 +28,12 @@ class Expected(Executable, ClauseElement):
 
 
 @compiles(Expected)
-def _no_estimate(_: Expected, __: SQLCompiler, **___: Any) -> str:  # noqa: ANN401 - of the compiler
+def _no_estimate(_: Expected, __: SQLCompiler, **___: object) -> str:
     return "SELECT NULL WHERE 1 = 0"
 
 
 @compiles(Expected, "postgresql")
-def _explain(element: Expected, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401 - of the compiler
+def _explain(element: Expected, compiler: SQLCompiler, **more: object) -> str:
     return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **more)}"
 
 

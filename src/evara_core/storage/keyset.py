@@ -104,7 +104,7 @@ def key_slots(keys: Sequence[Key], position: Position) -> dict[str, object]:
 
 
 def _slot(place: int) -> str:
-    return f"key_{place}"
+    return f"evara_key_{place}"
 
 
 @dataclass(frozen=True, slots=True)

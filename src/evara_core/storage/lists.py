@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Integer, bindparam, func, literal_column, select
 from sqlalchemy.orm import InstrumentedAttribute, load_only, raiseload
@@ -47,11 +47,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ListSource"]
 
+T = TypeVar("T")
+
 MOST_PLANS = 256
 """Shapes of queries kept per list. Clients choose them, so there must be an end."""
 
-_LIMIT = "page_limit"
-_OFFSET = "page_offset"
+_LIMIT = "evara_limit"
+_OFFSET = "evara_offset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +248,10 @@ class ListSource:
             tuple([value is None for value in position.values]),
             self._shape(query),
         )
-        plan: _Plan = self._kept(shape, lambda: self._make_plan(selected, query, position))
-        return plan
+        return self._kept(shape, lambda: self._make_plan(selected, query, position))
 
-    def _kept(self, shape: Hashable, make: Any) -> Any:  # noqa: ANN401 - a plan or a statement
-        kept = self._plans.get(shape)
+    def _kept(self, shape: Hashable, make: Callable[[], T]) -> T:
+        kept: T | None = self._plans.get(shape)
         if kept is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()

@@ -52,13 +52,13 @@ class ContainsText(GenericFunction[bool]):
 
 
 @compiles(ContainsText)
-def _lowered(element: ContainsText, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401 - of the compiler
+def _lowered(element: ContainsText, compiler: SQLCompiler, **more: object) -> str:
     column, pattern = (compiler.process(each, **more) for each in element.clauses)
     return f"(lower({column}) LIKE lower({pattern}) ESCAPE '{_ESCAPE}')"
 
 
 @compiles(ContainsText, "postgresql")
-def _ilike(element: ContainsText, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401 - of the compiler
+def _ilike(element: ContainsText, compiler: SQLCompiler, **more: object) -> str:
     column, pattern = (compiler.process(each, **more) for each in element.clauses)
     # The collation keeps the folding to A to Z. A trigram index must have it as well.
     return f"""(({column}) COLLATE "C" ILIKE {pattern} ESCAPE '{_ESCAPE}')"""
@@ -96,12 +96,12 @@ class _Candidate(GenericFunction[bool]):
 
 
 @compiles(_Candidate)
-def _anything(_: _Candidate, __: SQLCompiler, **___: Any) -> str:  # noqa: ANN401 - of the compiler
+def _anything(_: _Candidate, __: SQLCompiler, **___: object) -> str:
     return "true"
 
 
 @compiles(_Candidate, "sqlite")
-def _matched(element: _Candidate, compiler: SQLCompiler, **more: Any) -> str:  # noqa: ANN401 - of the compiler
+def _matched(element: _Candidate, compiler: SQLCompiler, **more: object) -> str:
     names = ("key", "column", "index", "word")
     parts = (compiler.process(each, **more) for each in element.clauses)
     return _IS_MATCHED.format(**dict(zip(names, parts, strict=True)))
@@ -112,7 +112,7 @@ _IS_MATCHED = "({key} IN (SELECT {column} FROM {index} WHERE {index} MATCH {word
 
 def _indexed(words: Iterable[str]) -> list[tuple[str, str]]:
     long = (word for word in words if len(word) >= SHORTEST_INDEXED)
-    return [(f"word_{number}", word) for number, word in enumerate(long)]
+    return [(f"evara_word_{number}", word) for number, word in enumerate(long)]
 
 
 def postgresql_search_ddl(table: Table, columns: Sequence[str]) -> list[str]:

@@ -42,7 +42,7 @@ class Slots(Binder):
 
     def _next(self) -> str:
         self._count += 1
-        return f"value_{self._count}"
+        return f"evara_value_{self._count}"
 
 
 def shape_of(condition: Condition) -> Hashable:
@@ -67,7 +67,7 @@ def shape_of(condition: Condition) -> Hashable:
 def slot_values(condition: Condition, columns: Columns) -> dict[str, object]:
     """Return what to put into the slots that `Slots` left for a condition of this shape."""
     values = _values(condition, columns)
-    return {f"value_{number}": value for number, value in enumerate(values, start=1)}
+    return {f"evara_value_{number}": value for number, value in enumerate(values, start=1)}
 
 
 def _values(condition: Condition, columns: Columns) -> Iterator[object]:
