@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from evara_core.caching.core import CacheCore
     from evara_core.caching.keys import CacheKey

@@ -33,10 +33,13 @@ async def test_an_error_may_have_come_after_the_commit() -> None:
     cache = Cache()
     await cache.get_or_load(KEY, load)
 
-    with pytest.raises(ValueError, match="commit"):
+    async def fail() -> None:
         async with PendingInvalidations(cache) as pending:
             pending.add(KEY)
             raise ValueError("of the commit")
+
+    with pytest.raises(ValueError, match="commit"):
+        await fail()
 
     assert cache.peek(KEY) is None
 
