@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing, closing
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
 import anyio
 
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from evara_core.thingspeak.bulk import BulkReport
     from evara_core.thingspeak.keys import AnyKey
+    from evara_core.thingspeak.messages import Call
     from evara_core.thingspeak.models import Channel, Entry, NewEntry, Position, Scalar
     from evara_core.thingspeak.transports import AsyncTransport, Transport
 
 __all__ = ["AsyncClient", "Client"]
+
+T = TypeVar("T")
 
 
 class AsyncClient:
@@ -62,6 +65,10 @@ class AsyncClient:
     async def aclose(self) -> None:
         """Close the transport."""
         await self._performer.transport.aclose()
+
+    async def perform(self, call: Call[T]) -> T:
+        """Make a call that has no method of its own, as patiently as any other."""
+        return await self._performer.fetch(call)
 
     async def last(self, channel_id: int, *, read_key: AnyKey = None) -> Entry | None:
         """Return the newest entry by id; None only if the channel holds none."""
@@ -247,6 +254,10 @@ class Client:
     def close(self) -> None:
         """Close the transport."""
         self._performer.transport.close()
+
+    def perform(self, call: Call[T]) -> T:
+        """Do what `AsyncClient.perform` does."""
+        return self._performer.fetch(call)
 
     def last(self, channel_id: int, *, read_key: AnyKey = None) -> Entry | None:
         """Do what `AsyncClient.last` does."""
