@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 __all__ = ["Bucket", "Period", "bucket_of", "outside"]
 
@@ -47,15 +47,17 @@ def bucket_of(moment: datetime, period: Period, zone: tzinfo = UTC) -> Bucket:
 
 
 def outside(
-    moments: Iterable[datetime], inside: datetime | None, period: Period, zone: tzinfo = UTC
+    moments: Sequence[datetime], inside: datetime | None, period: Period, zone: tzinfo = UTC
 ) -> set[Bucket]:
     """Return the buckets of *moments* but the one that *inside* falls into."""
     bucket = None if inside is None else bucket_of(inside, period, zone)
+    if not moments or (bucket is not None and min(moments) in bucket and max(moments) in bucket):
+        # So it nearly always is, and looking at two moments is cheaper than at all.
+        return set()
     found: set[Bucket] = set()
-    last = bucket
+    last: Bucket | None = None
     for moment in moments:
-        if last is not None and moment in last:
-            continue
-        last = bucket_of(moment, period, zone)
-        found.add(last)
+        if last is None or moment not in last:
+            last = bucket_of(moment, period, zone)
+            found.add(last)
     return {other for other in found if other != bucket}

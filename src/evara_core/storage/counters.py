@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, String, cast, func, literal, select, union_al
 from evara_core.access.tenancy import Tenancy
 from evara_core.serialization import dump_json
 from evara_core.storage.bulk import among, insert_rows
-from evara_core.storage.statements import Query
+from evara_core.storage.statements import DriverQuery, Query
 from evara_core.storage.tables import alert_history, counters, node_operational_state, nodes
 
 if TYPE_CHECKING:
@@ -97,7 +97,12 @@ def add_counts(
         dialect=dialect,
         conflict=_ADD,
     )
-    if min(values) < 0:
+    if min(values) >= 0:
+        return
+    if dialect == "sqlite":
+        gone = "DELETE FROM counters WHERE scope = ? AND name = ? AND shard = ? AND value = 0"
+        yield DriverQuery(gone, [(s, n, shard) for s, n, _, count in ordered if count < 0])
+    else:
         yield Query(
             counters.delete().where(
                 among(counters.c.scope, sorted(set(scopes)), dialect=dialect),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, QueuePool
 
@@ -217,8 +218,16 @@ def _tune_sqlite(engine: Engine, limits: EngineLimits) -> None:
         cursor.close()
 
     def on_begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        connection.exec_driver_sql(options.get(_BEGIN, _BEGIN_WRITING))
+        how = connection.get_execution_options().get(_BEGIN, _BEGIN_WRITING)
+        if connection.dialect.driver == "aiosqlite":
+            # To the driver's thread and back once; a cursor of SQLAlchemy's goes four times.
+            driver: Any = connection.connection.dbapi_connection
+            try:
+                driver.run_async(lambda raw: raw.execute(how))
+            except sqlite3.Error as error:
+                raise OperationalError(how, None, error) from error
+        else:
+            connection.exec_driver_sql(how)
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)

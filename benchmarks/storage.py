@@ -1,0 +1,474 @@
+"""Storing and asking, against what the databases can do at best.
+
+Ingest is measured with all its bookkeeping: node states, positions, counters, marks for the
+rollups and the outbox, in one transaction. Its floor is the same readings by the fastest way
+that the database has, with nothing else. Both go into the same table, by turns.
+
+A batch has 2,000 readings of 100 nodes: what a monitor stores when it catches up with devices
+that report every 15 s after five minutes. Other shapes are among the peers: the fewer readings
+of a node, the more of the work is bookkeeping.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import asyncpg
+import psycopg
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from benchmarks.storage_data import FILL, MORE_READINGS, NODES, RAW_STATS
+from evara_core.access.tenancy import Tenancy
+from evara_core.monitor.ports import NodeUpdate
+from evara_core.query.ast import ALWAYS, Compare, Comparison, Condition
+from evara_core.realtime.ports import Message
+from evara_core.serialization import dump_json
+from evara_core.storage.counters import reconcile
+from evara_core.storage.dashboards import dashboard_stats
+from evara_core.storage.engine import blocking_engine_for, engine_for
+from evara_core.storage.fleet import NodeRecord, add_community, add_distributor, add_nodes
+from evara_core.storage.ingest import SqlIngestStore
+from evara_core.storage.migrate import migrate
+from evara_core.storage.packing import packed
+from evara_core.storage.partitions import make_partitions
+from evara_core.storage.performing import perform
+from evara_core.storage.readings import latest
+from evara_core.storage.series import raw_series
+from evara_core.storage.statements import Query, Statements
+from evara_core.storage.tables import readings
+from evara_core.storage.types import to_microseconds
+from evara_core.storage.units import AsyncUnit, Unit
+from evara_core.telemetry.connectivity import Connectivity
+from evara_core.telemetry.models import Measured, Reading
+from evara_core.telemetry.quality import Trace
+from evara_core.telemetry.state import NodeState, NodeStatus
+from evara_core.testing.samples import mapping_for, tank
+from evara_core.testing.servers import start_postgres
+from evara_core.thingspeak.models import Position
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+METRICS = ("level_cm", "level_percent", "volume_l", "battery_v", "temperature_c")
+BATCH = 2_000
+DURABLE = {"fsync": "on", "full_page_writes": "on", "shared_buffers": "512MB"}
+DURABLE |= {"max_wal_size": "4GB", "autovacuum": "on"}
+ROOMY = {"shared_buffers": "2GB", "max_wal_size": "8GB", "work_mem": "16MB"}
+ROOMY |= {"max_parallel_workers_per_gather": "0"}
+
+
+def run(*, quick: bool) -> list[dict[str, Any]]:
+    rounds = 8 if quick else 40
+    return [
+        anyio.run(ingest_on_postgresql, rounds),
+        anyio.run(ingest_on_sqlite, rounds),
+        *questions(quick=quick),
+    ]
+
+
+# --- ingest ---------------------------------------------------------------------------------
+
+
+class Fleet:
+    """Nodes that report, batch after batch."""
+
+    def __init__(self, nodes: int, per_node: int) -> None:
+        self.nodes, self.per_node = nodes, per_node
+        self.states = [NodeState() for _ in range(nodes)]
+        self.reported = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.nodes}x{self.per_node}"
+
+    def node_id(self, number: int) -> str:
+        return f"n{self.name}-{number}"
+
+    def tenancy(self, number: int) -> Tenancy:
+        return Tenancy(
+            distributor_id=f"d-{number % 10}", community_id=f"c-{number % 10}-{number % 5}"
+        )
+
+    def seed(self, dialect: str) -> Statements[None]:
+        yield from add_nodes(
+            [
+                NodeRecord(
+                    node=tank(self.node_id(n), tenancy=self.tenancy(n)),
+                    created_at=START,
+                    mapping=mapping_for(n + 1),
+                )
+                for n in range(self.nodes)
+            ],
+            dialect=dialect,
+        )
+
+    def batch(self) -> list[NodeUpdate]:
+        first = self.reported + 1
+        self.reported += self.per_node
+        return [self._update(number, first) for number in range(self.nodes)]
+
+    def _update(self, number: int, first: int) -> NodeUpdate:
+        node = tank(self.node_id(number), tenancy=self.tenancy(number))
+        found = tuple(_reading(node.node_id, n) for n in range(first, first + self.per_node))
+        newest = found[-1]
+        before = self.states[number]
+        after = NodeState(
+            status=NodeStatus.ONLINE,
+            connectivity=Connectivity.ONLINE,
+            last_reading_at=newest.measured_at,
+            last_seen_at=newest.received_at,
+            last_entry_id=newest.entry_id,
+            values=newest.values,
+            health_score=90 + (number + first) % 5 // 4,
+            traces={
+                name: Trace(
+                    at=newest.measured_at,
+                    value=50.25,
+                    changed_at=newest.measured_at,
+                    mean=50.1,
+                    variance=0.2,
+                )
+                for name in METRICS
+            },
+        )
+        self.states[number] = after
+        body = {
+            "node_id": node.node_id,
+            "measured_at": newest.measured_at,
+            "status": after.status,
+            "values": {name: value.value for name, value in newest.values.items()},
+        }
+        message = Message(
+            message_id=f"{self.name}-{number:06}-{first:012}",
+            kind="reading",
+            key=node.node_id,
+            topics=node.tenancy.topics,
+            body=dump_json(body),
+        )
+        return NodeUpdate(
+            node=node,
+            readings=found,
+            position=Position(
+                entry_id=newest.entry_id,
+                created_at=newest.measured_at,
+                held=((1, "50.2"), (2, "3.9")),
+            ),
+            before=before,
+            state=after,
+            messages=(message,),
+        )
+
+
+def _reading(node_id: str, number: int) -> Reading:
+    measured_at = START + timedelta(seconds=15 * number)
+    return Reading(
+        node_id=node_id,
+        measured_at=measured_at,
+        entry_id=number,
+        received_at=measured_at + timedelta(seconds=2),
+        values={name: Measured(50.0 + number % 100 / 10) for name in METRICS},
+    )
+
+
+def tenants() -> Statements[None]:
+    for d in range(10):
+        yield from add_distributor(f"d-{d}", "D", created_at=START)
+        for c in range(5):
+            yield from add_community(f"c-{d}-{c}", "C", distributor_id=f"d-{d}", created_at=START)
+
+
+def rows_of(batch: list[NodeUpdate], offset: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The readings of a batch as rows, of nodes that nobody else writes to."""
+    found = [reading for update in batch for reading in update.readings]
+    keys = {update.node.node_id: offset + n for n, update in enumerate(batch)}
+    columns = packed(found, keys)
+    return list(columns), list(zip(*columns.values(), strict=True))
+
+
+async def prepared(engine: AsyncEngine, shapes: list[Fleet]) -> None:
+    await migrate(engine)
+    async with AsyncUnit(engine) as unit:
+        await unit.run(tenants())
+        for fleet in shapes:
+            await unit.run(fleet.seed(engine.dialect.name))
+
+
+def shapes() -> list[Fleet]:
+    return [Fleet(BATCH // per_node, per_node) for per_node in (20, 1, 4, 100)]
+
+
+async def timed(what: Any) -> float:
+    started = time.perf_counter()
+    await what
+    return time.perf_counter() - started
+
+
+async def ingest_on_postgresql(rounds: int) -> dict[str, Any]:
+    server = start_postgres(settings=DURABLE)
+    try:
+        engine = engine_for(server.url)
+        main, *others = fleets = shapes()
+        await prepared(engine, fleets)
+        async with AsyncUnit(engine) as unit:
+            await unit.run(make_partitions(START))
+        store = SqlIngestStore(engine)
+        raw = await asyncpg.connect(server.url)
+        took: dict[str, list[float]] = {"ours": [], "copy": [], "core": []}
+
+        async def copy(batch: list[NodeUpdate]) -> None:
+            names, rows = rows_of(batch, 1_000_000)
+            async with raw.transaction():
+                await raw.copy_records_to_table("readings", records=rows, columns=names)
+
+        async def core(batch: list[NodeUpdate]) -> None:
+            names, rows = rows_of(batch, 2_000_000)
+            values = [dict(zip(names, row, strict=True)) for row in rows]
+            async with engine.begin() as connection:
+                await connection.execute(insert(readings), values)
+
+        for number in range(rounds + 2):
+            batch = main.batch()
+            ways = [("ours", store.ingest), ("copy", copy), ("core", core)]
+            for name, way in ways if number % 2 else ways[::-1]:
+                seconds = await timed(way(batch))
+                if number >= 2:
+                    took[name].append(seconds)
+        peers = {"SQLAlchemy Core insert(), readings only": per_s(took["core"])}
+        for fleet in others:
+            times = [await timed(store.ingest(fleet.batch())) for _ in range(max(5, rounds // 4))]
+            peers[f"ours, {fleet.per_node} readings of each of {fleet.nodes} nodes"] = per_s(times)
+        await raw.close()
+        await engine.dispose()
+    finally:
+        server.remove()
+    return ingest_record(
+        "postgresql", "COPY into the same table", took["ours"], took["copy"], peers
+    )
+
+
+async def ingest_on_sqlite(rounds: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.db"
+        engine = engine_for(f"sqlite:///{path}")
+        main, *others = fleets = shapes()
+        await prepared(engine, fleets)
+        store = SqlIngestStore(engine)
+        raw = sqlite3.connect(path, isolation_level=None)
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA synchronous = NORMAL")
+        took: dict[str, list[float]] = {"ours": [], "floor": [], "core": []}
+
+        for number in range(rounds + 2):
+            batch = main.batch()
+            names, rows = rows_of(batch, 1_000_000)
+            rows = [(k, to_microseconds(m), e, to_microseconds(r), *v) for k, m, e, r, *v in rows]
+            sql = (
+                f"INSERT INTO readings ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+            )
+            order = ("ours", "floor") if number % 2 else ("floor", "ours")
+            for name in order:
+                if name == "ours":
+                    seconds = await timed(store.ingest(batch))
+                else:
+                    started = time.perf_counter()
+                    raw.execute("BEGIN IMMEDIATE")
+                    raw.executemany(sql, rows)
+                    raw.execute("COMMIT")
+                    seconds = time.perf_counter() - started
+                if number >= 2:
+                    took[name].append(seconds)
+        peers = {}
+        for fleet in others:
+            times = [await timed(store.ingest(fleet.batch())) for _ in range(max(5, rounds // 4))]
+            peers[f"ours, {fleet.per_node} readings of each of {fleet.nodes} nodes"] = per_s(times)
+        raw.close()
+        await engine.dispose()
+    return ingest_record("sqlite", "stdlib executemany", took["ours"], took["floor"], peers)
+
+
+def per_s(times: list[float]) -> float:
+    return BATCH / statistics.median(times)
+
+
+def ingest_record(
+    database: str, floor: str, ours: list[float], best: list[float], peers: dict[str, float]
+) -> dict[str, Any]:
+    ratio = per_s(ours) / per_s(best)
+    return {
+        "id": f"storage.ingest.{database}",
+        "what": f"{database}: 2,000 readings of 100 nodes with all bookkeeping, against {floor}",
+        "value": per_s(ours),
+        "unit": "readings/s",
+        "floor": per_s(best),
+        "ratio": ratio,
+        "goal": ">= 0.5",
+        "met": ratio >= 0.5,
+        "peers": {floor: per_s(best), **peers},
+    }
+
+
+# --- questions ------------------------------------------------------------------------------
+
+D_7: Condition = Compare("distributor_id", Comparison.EQ, "d-7")
+END = START + timedelta(days=20)
+FEW = 1_000
+"""Readings of each of the 1,000 nodes at first: a day and a half, one each two minutes."""
+
+QUESTIONS: dict[str, tuple[str, float, Callable[[], Statements[Any]]]] = {
+    "stats": ("dashboard stats of the platform", 1.0, lambda: dashboard_stats(ALWAYS)),
+    "stats_tenant": (
+        "dashboard stats of one of 20 distributors",
+        1.0,
+        lambda: dashboard_stats(D_7),
+    ),
+    "latest": (
+        "latest values of 20 nodes",
+        2.0,
+        lambda: latest([f"n-{n}" for n in range(1, 21)], dialect="postgresql"),
+    ),
+    "chart": (
+        "chart of 24 h of a node",
+        5.0,
+        lambda: raw_series(
+            "n-500", ["level_cm", "battery_v"], END - timedelta(days=1), END, limit=2_000
+        ),
+    ),
+}
+
+
+def questions(*, quick: bool) -> list[dict[str, Any]]:
+    """Ask a million readings, then ten millions; two when quick."""
+    rounds = 30 if quick else 200
+    with large_database(quick=quick) as (url, more):
+        few = {name: asked(url, flow, rounds) for name, (_, _, flow) in QUESTIONS.items()}
+        total = more()
+        many = {name: asked(url, flow, rounds) for name, (_, _, flow) in QUESTIONS.items()}
+        raw = raw_times(url)
+    found = []
+    for name, (what, limit_ms, _) in QUESTIONS.items():
+        in_database, in_all = many[name]
+        before, _ = few[name]
+        found += [
+            {
+                "id": f"storage.{name}",
+                "what": f"{what}, {total:,} readings, 50,000 active alerts: in the database",
+                "value": in_database,
+                "unit": "ms",
+                "floor": None,
+                "ratio": None,
+                "goal": f"< {limit_ms:g}",
+                "met": in_database < limit_ms,
+                "peers": {"with Python and the wire": in_all, **raw.get(name, {})},
+            },
+            {
+                "id": f"storage.{name}.flat",
+                "what": f"{what}: as fast with {total // 1_000_000} million readings as with one",
+                "value": in_database,
+                "unit": "ms",
+                "floor": before,
+                "ratio": in_database / before,
+                "goal": "<= 1.5",
+                # Differences of a tenth of a millisecond are the machine's.
+                "met": in_database / before <= 1.5 or in_database - before < 0.1,
+                "peers": {"with a million readings": before},
+            },
+        ]
+    return found
+
+
+@contextmanager
+def large_database(*, quick: bool) -> Iterator[tuple[str, Callable[[], int]]]:
+    server = start_postgres(settings=ROOMY)
+    times = 2 if quick else 10
+    try:
+
+        async def make() -> None:
+            engine = engine_for(server.url)
+            await migrate(engine)
+            async with AsyncUnit(engine) as unit:
+                await unit.run(make_partitions(START))
+            await engine.dispose()
+
+        anyio.run(make)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(FILL)
+            connection.execute(MORE_READINGS, {"first": 0, "last": FEW - 1, "end": END})
+        engine = blocking_engine_for(server.url)
+        with Unit(engine) as unit:
+            unit.run(reconcile(dialect="postgresql"))
+        engine.dispose()
+
+        def more() -> int:
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                span = {"first": FEW, "last": times * FEW - 1, "end": END}
+                connection.execute(MORE_READINGS, span)
+                connection.execute("VACUUM ANALYZE")
+            return NODES * times * FEW
+
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE")
+        yield server.url, more
+    finally:
+        server.remove()
+
+
+def asked(url: str, make: Callable[[], Statements[Any]], rounds: int) -> tuple[float, float]:
+    """Milliseconds in the database (planning and execution), and in all, at the median."""
+    engine = blocking_engine_for(url)
+    in_database, in_all = [], []
+    with engine.connect() as connection:
+        for _ in range(rounds):
+            spent_ms = 0.0
+
+            def explained(question: Query) -> Any:
+                nonlocal spent_ms
+                compiled = question.statement.compile(
+                    dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
+                )
+                plan = connection.exec_driver_sql(
+                    f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {compiled}",
+                    compiled.construct_params(),
+                ).scalar_one()[0]
+                spent_ms += plan["Planning Time"] + plan["Execution Time"]
+                return perform(connection, question)
+
+            drive(make(), explained)
+            in_database.append(spent_ms)
+            started = time.perf_counter()
+            drive(make(), lambda question: perform(connection, question))
+            in_all.append((time.perf_counter() - started) * 1e3)
+    engine.dispose()
+    return statistics.median(in_database), statistics.median(in_all)
+
+
+def drive(flow: Statements[Any], ask: Callable[[Any], Any]) -> None:
+    try:
+        wanted = next(flow)
+        while True:
+            wanted = flow.send(ask(wanted))
+    except StopIteration:
+        pass
+
+
+def raw_times(url: str) -> dict[str, dict[str, float]]:
+    """How long the usual statements take for the same answers."""
+    found: dict[str, dict[str, float]] = {}
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name, statements in RAW_STATS.items():
+            for what, sql in statements.items():
+                times = []
+                for _ in range(5):
+                    plan = connection.execute(
+                        f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}"
+                    ).fetchone()[0][0]
+                    times.append(plan["Planning Time"] + plan["Execution Time"])
+                found.setdefault(name, {})[what] = statistics.median(times)
+    return found
