@@ -25,7 +25,6 @@ from evara_core.thingspeak.client import AsyncClient
 from evara_core.thingspeak.source import ChannelSource
 from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport
 from fastapi_app.parts import Parts
-from fastapi_app.steady import SteadyOutbox, SteadyStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -89,8 +88,8 @@ async def open_parts(
     rules = tuple(default_rules() if rules is None else rules)
     async with _bus(settings) as bus, AsyncClient(transport=_transport(settings)) as client:
         monitor = Monitor(
-            store=SteadyStore(SqlIngestStore(engine)),
-            outbox=SteadyOutbox(SqlOutboxStore(engine)),
+            store=SqlIngestStore(engine),
+            outbox=SqlOutboxStore(engine),
             source=ChannelSource(client),
             bus=bus,
             judge=AlertEngine(rules),

@@ -22,7 +22,6 @@ from evara_core.realtime.hub import Hub
 from evara_core.realtime.limits import HubLimits
 from evara_core.storage.fleet import principal as stored_principal
 from evara_core.storage.units import AsyncUnit
-from fastapi_app.steady import to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -110,11 +109,11 @@ class Parts:
 
     async def read(self, flow: Statements[T]) -> T:
         """Run *flow* in a transaction that only reads."""
-        return await to_its_end(self._run(flow, reads_only=True))
+        return await self._run(flow, reads_only=True)
 
     async def write(self, flow: Statements[T]) -> T:
         """Run *flow* in a transaction."""
-        return await to_its_end(self._run(flow, reads_only=False))
+        return await self._run(flow, reads_only=False)
 
     async def _run(self, flow: Statements[T], *, reads_only: bool) -> T:
         async with AsyncUnit(self.engine, reads_only=reads_only) as unit:

@@ -126,24 +126,10 @@ def series_shape(
 
 def frame(delivery: Delivery) -> bytes:
     """Return the event that tells clients of *delivery*: encoded once for all of them."""
+    if delivery.message.kind != "alert":
+        return event_frame(delivery)
     told = load_json(delivery.message.body)
-    match delivery.message.kind:
-        case "reading":
-            checks = told["checks"]
-            shape = {
-                "node_id": told["node_id"],
-                "measured_at": told["measured_at"],
-                "status": told["status"],
-                "health_score": told["health_score"],
-                "values": {
-                    name: {"value": value, "quality": _quality(checks.get(name))}
-                    for name, value in told["values"].items()
-                },
-            }
-        case "alert":
-            shape = {"kind": told["kind"], "alert": {"id": told["episode_id"], **told}}
-        case _:
-            shape = told
+    shape = {"kind": told["kind"], "alert": {"id": told["episode_id"], **told}}
     return event_frame(replace(delivery, message=replace(delivery.message, body=dump_json(shape))))
 
 
@@ -158,19 +144,3 @@ def _unpacked(packed: float | Sequence[Any] | None) -> dict[str, Any]:
 
 def _measured(found: Measured) -> dict[str, Any]:
     return {"value": found.value, "quality": found.quality}
-
-
-def _quality(check: str | None) -> Quality:
-    """Return the quality that the name of a check stands for.
-
-    The message has no more than that name, and `range` may be either: the worse is told.
-    """
-    match check:
-        case None:
-            return Quality.GOOD
-        case "missing":
-            return Quality.MISSING
-        case "junk" | "no_number" | "range" | "bad":
-            return Quality.BAD
-        case _:
-            return Quality.SUSPECT

@@ -33,7 +33,6 @@ from fastapi_app.demo.exports import KINDS, load_export, meaning_of, rules_for
 from fastapi_app.demo.people import DemoTokens, tenancy_of
 from fastapi_app.demo.run import demo_engine, demo_settings, put_in, say
 from fastapi_app.parts import DemoUsers
-from fastapi_app.steady import to_its_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -220,7 +219,7 @@ async def _report(engine: AsyncEngine, export: Export) -> None:
     while True:
         await anyio.sleep(_REPORT_EVERY_S)
         try:
-            counts = await to_its_end(counts_of(engine, export))
+            counts = await counts_of(engine, export)
         except EvaraError as error:
             _LOG.warning("rows cannot be counted: %s", error)
             continue

@@ -18,7 +18,7 @@ import anyio
 
 from evara_core.errors import ConflictError, EvaraError, NotFoundError, StorageUnavailableError
 from evara_core.monitor.decide import put_aside, taken_by_entries, taken_by_time
-from evara_core.monitor.look import Look, halves, packed, refused
+from evara_core.monitor.look import Look, halves, packed, pardoned, refused
 from evara_core.monitor.ports import IngestReport
 from evara_core.monitor.waiting import Backoff
 
@@ -87,6 +87,10 @@ class Writer:
 
         self._shield: anyio.CancelScope | None = None
         self._deadline = math.inf
+        self._fault: str | None = None
+        """What went wrong last, in words, if it is not known to be over. Told once."""
+
+        self._faults = 0
 
     async def take(self, looks: Sequence[Look]) -> IngestReport:
         """Store what *looks* brought; return when each entry is stored or set aside.
@@ -109,17 +113,21 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - whatever it is, no entry may be lost by it
                 if lot[0].refusal is not None:
                     # It does not even take the refusal: it is not the entry's fault.
-                    lots.appendleft((lot, failures))
+                    lots.appendleft(([pardoned(lot[0])], failures))
                     await self._pause(error)
                     continue
                 self._failed(error)
                 if failures + 1 < _PATIENCE:
                     lots.appendleft((lot, failures + 1))
+                    await self._sleep(self._backoff.failed())
                 else:
                     smaller = halves(lot) or [[refused(lot[0], error)]]
                     lots.extendleft((part, _PATIENCE - 1) for part in reversed(smaller))
             else:
                 total = _sum(total, report)
+                if not failures:
+                    self._recovered()
+        self._recovered()
         return total
 
     async def sweep(self) -> None:
@@ -130,6 +138,7 @@ class Writer:
                 updates = self._updates_by_time()
                 if updates:
                     await self._commit(updates)
+                    self._recovered()
         except StorageUnavailableError as error:
             await self._pause(error)
         except Exception as error:  # noqa: BLE001 - there will be another sweep
@@ -339,9 +348,17 @@ class Writer:
             self._on_news()
 
     def _failed(self, error: Exception) -> None:
-        self._counters.last_error = _words(error)
+        words = self._counters.last_error = _words(error)
         self._counters.commits_failed += 1
-        _log.error("a lot could not be stored", exc_info=error)
+        self._faults += 1
+        if words != self._fault:
+            self._fault = words
+            _log.error("a lot could not be stored", exc_info=error)
+
+    def _recovered(self) -> None:
+        if self._fault is not None:
+            _log.warning("storing goes on after %d failures: %s", self._faults, self._fault)
+            self._fault, self._faults = None, 0
 
     def _away(self, error: Exception) -> None:
         self._counters.last_error = _words(error)

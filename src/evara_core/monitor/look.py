@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evara_core.telemetry.models import SetAside
     from evara_core.thingspeak.models import Entry
 
-__all__ = ["Look", "halves", "packed", "refused"]
+__all__ = ["Look", "halves", "packed", "pardoned", "refused"]
 
 _MAX_REASON = 500
 """Characters of an error that are kept as a reason."""
@@ -79,6 +79,11 @@ def halves(lot: Sequence[Look]) -> list[list[Look]]:
 def refused(look: Look, error: Exception) -> Look:
     """Return *look*, to be set aside because of *error*."""
     return replace(look, refusal=f"{type(error).__name__}: {error}"[:_MAX_REASON])
+
+
+def pardoned(look: Look) -> Look:
+    """Return *look*, to be stored as readings after all."""
+    return replace(look, refusal=None)
 
 
 def _cut(look: Look, rows: int) -> tuple[Look, Look | None]:

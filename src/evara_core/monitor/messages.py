@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from evara_core.realtime.ports import Message
 from evara_core.serialization import dump_json
-from evara_core.telemetry.models import Quality
 
 if TYPE_CHECKING:
     from evara_core.alerts.episodes import Transition
@@ -27,14 +26,11 @@ def reading_message(node: Node, state: NodeState, *, ids: IdSource) -> Message:
         {
             "node_id": node.node_id,
             "measured_at": state.last_reading_at,
-            "entry_id": state.last_entry_id,
             "status": state.status,
             "health_score": state.health_score,
-            "values": {name: measured.value for name, measured in state.values.items()},
-            "checks": {
-                name: measured.check or measured.quality
+            "values": {
+                name: {"value": measured.value, "quality": measured.quality}
                 for name, measured in state.values.items()
-                if measured.quality is not Quality.GOOD
             },
         },
     )

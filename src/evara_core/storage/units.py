@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import anyio
+from anyio import CancelScope, move_on_after
+from anyio.lowlevel import checkpoint_if_cancelled
 from sqlalchemy.exc import SQLAlchemyError
 
 from evara_core.errors import ClosedError, EvaraError
@@ -27,6 +28,10 @@ __all__ = ["AsyncUnit", "Unit"]
 
 C = TypeVar("C")
 T = TypeVar("T")
+
+_NEEDS_ITS_END = frozenset({"sqlite"})
+"""Databases whose driver works in a thread of its own, which a cancelled call leaves behind: the
+connection is lost, and its thread keeps the process."""
 
 ROLLBACK_WITHIN_S = 5.0
 """How long a cancelled unit may take to give its connection back in good order."""
@@ -99,17 +104,24 @@ class Unit:
 
 
 class AsyncUnit:
-    """What `Unit` is, awaited."""
+    """What `Unit` is, awaited.
+
+    A cancellation in the middle of a statement takes effect at once on PostgreSQL, and after
+    the statement on SQLite, which takes milliseconds, or `EngineLimits.lock_timeout` when
+    another process writes.
+    """
 
     def __init__(self, engine: AsyncEngine, *, reads_only: bool = False) -> None:
         self._engine = engine
+        self._has_to_end = engine.dialect.name in _NEEDS_ITS_END
         self._options = transaction_options(engine.dialect.name, reads_only=reads_only)
         self._connection: AsyncConnection | None = None
         self._stack = AsyncExitStack()
         self._failure: Exception | None = None
 
     async def __aenter__(self) -> Self:
-        with translated():
+        await checkpoint_if_cancelled()
+        with translated(), CancelScope(shield=self._has_to_end):
             async with AsyncExitStack() as stack:
                 connection = await stack.enter_async_context(self._engine.connect())
                 await connection.execution_options(**self._options)
@@ -127,12 +139,12 @@ class AsyncUnit:
         self._connection = None
         failure = error or self._failure
         if failure is None:
-            with translated():
+            with translated(), CancelScope(shield=self._has_to_end):
                 await self._stack.aclose()
             return
         # That the rollback failed too would only hide what went wrong.
         with (
-            anyio.move_on_after(ROLLBACK_WITHIN_S, shield=True),
+            move_on_after(ROLLBACK_WITHIN_S, shield=True),
             suppress(EvaraError, SQLAlchemyError),
             translated(),
         ):
@@ -151,8 +163,10 @@ class AsyncUnit:
 
     async def _perform(self, question: Question) -> Answer:
         connection = _opened(self._connection)
+        await checkpoint_if_cancelled()
         try:
-            answer = await connection.run_sync(perform, question)
+            with CancelScope(shield=self._has_to_end):
+                answer = await connection.run_sync(perform, question)
         except Exception as error:
             self._failure = error
             raise

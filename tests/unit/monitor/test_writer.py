@@ -167,7 +167,28 @@ async def test_a_store_that_takes_nothing_at_all_is_away_and_not_fed_to_the_end(
     await bench.writer.take([look()])
 
     assert bench.pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
-    assert len(bench.store.set_aside) + len(bench.stored()) == 8
+    assert bench.stored() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert not bench.store.set_aside
+
+
+async def test_a_fault_that_stays_is_told_once_and_its_end_once(caplog) -> None:
+    store = PickyStore()
+    bench = Bench(store)
+    store.refuses_all = True
+
+    async def sleep(seconds: float) -> None:
+        bench.pauses.append(seconds)
+        store.refuses_all = len(bench.pauses) < 20
+
+    bench.writer._sleep = sleep
+    await bench.writer.take([look()])
+    await bench.writer.take([look(first=9, last=9)])
+
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in told] == ["ERROR", "WARNING", "WARNING", "WARNING"]
+    assert told[0] == ("ERROR", "a lot could not be stored")
+    assert "ValueError: value out of range" in told[-1][1]
+    assert max(bench.pauses) == 30.0
 
 
 async def test_a_look_that_somebody_else_has_taken_is_dropped() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from datetime import timedelta
 
@@ -176,6 +177,32 @@ async def test_a_cancelled_unit_keeps_nothing_and_gives_its_connection_back(data
     assert await stored(engine) == []
     assert engine.pool.checkedout() == 0
     await engine.dispose()
+
+
+async def test_a_statement_on_sqlite_is_carried_to_its_end_and_leaves_no_thread(tmp_path):
+    before = set(threading.enumerate())
+    engine = engine_for(f"sqlite:///{tmp_path / 'a.db'}")
+    ends = []
+
+    def slow():
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)"
+        answer = yield Query(text(f"{numbers} SELECT max(i) FROM n"))
+        ends.append(answer.rows[0][0])
+        yield Query(text("SELECT 1"))
+        ends.append("the next one")
+
+    for _ in range(3):
+        async with AsyncUnit(engine, reads_only=True) as unit:
+            with anyio.move_on_after(0.01) as scope:
+                await unit.run(slow())
+        assert scope.cancelled_caught
+
+    assert ends == [500_000] * 3
+    assert engine.pool.checkedout() == 0
+    await engine.dispose()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+    assert set(threading.enumerate()) <= before
 
 
 async def test_says_that_every_connection_is_in_use(database_url):
