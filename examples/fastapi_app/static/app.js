@@ -259,6 +259,7 @@ async function loadStats() {
 
 const soonStats = throttled(2000, loadStats);
 const soonAlerts = throttled(700, loadAlerts);
+const soonSeries = throttled(2000, loadSeries);
 
 // --- the stream -----------------------------------------------------------------------------------
 
@@ -277,6 +278,8 @@ function onReading(reading) {
     Object.assign(detail, { values: { ...detail.values, ...reading.values }, last_reading_at: reading.measured_at });
     drawDetail();
   }
+  // A fast replay sends only the newest of many readings: the chart asks for the others.
+  if (api.speed > 1) return soonSeries();
   const measured = reading.values[$("metric").value];
   if (measured) {
     chart.add(Date.parse(reading.measured_at) / 1000, measured.value, windowS());
