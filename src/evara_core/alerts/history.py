@@ -172,8 +172,12 @@ def rate_per_h(column: Column, span: Span, at_us: int) -> float:
 
 def varies(column: Column, span: Span, at_us: int) -> bool | None:
     """Whether a window holds more than one value; None when that cannot be told yet."""
-    values = column.values[column.start(span, at_us) :]
-    if values and (min(values) != max(values)):
+    first = column.start(span, at_us)
+    if span.seconds is not None and first:
+        # What was said last before the window was so when the window began.
+        first -= 1
+    values = column.values[first:]
+    if values and min(values) != max(values):
         return True
     return False if column.covers(span, at_us) else None
 

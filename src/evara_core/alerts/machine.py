@@ -98,7 +98,7 @@ def _follow(
     tell: Tell,
 ) -> Cell | None:
     """Judge while *episode* is open."""
-    reason = "cleared"
+    reason = None
     if clear is None:
         match rule.on_unknown:
             case OnUnknown.HOLD:
@@ -122,7 +122,7 @@ def _follow(
     due_us = due_of(rule, cell)
     if due_us is None or due_us > at_us:
         return cell
-    return close(rule, cell, episode, reason, at_us, tell)
+    return close(rule, cell, episode, reason or _why_over(episode, at_us), at_us, tell)
 
 
 def _go_on(rule: CompiledRule, cell: Cell, episode: Episode, at_us: int, tell: Tell) -> None:
@@ -208,7 +208,7 @@ def expire(rule: CompiledRule, cell: Cell, sample: Sample, at_us: int, tell: Tel
         _fire(rule, cell, "condition", sample, at_us, tell)
         return cell
     if cell.phase is Phase.RECOVERING and cell.answer is False:
-        return close(rule, cell, episode, _why_over(rule, episode), at_us, tell)
+        return close(rule, cell, episode, _why_over(episode, at_us), at_us, tell)
     if _is_auto_cleared(rule, episode, at_us):
         return close(rule, cell, episode, "auto_cleared", at_us, tell)
     if cell.answer is None:
@@ -240,10 +240,11 @@ def close(
     return _normal(rule, cell, at_us)
 
 
-def _why_over(rule: CompiledRule, episode: Episode) -> str:
+def _why_over(episode: Episode, at_us: int) -> str:
     if episode.is_flapping:
         return "calm"
-    return "acknowledged" if rule.rule.latching else "cleared"
+    waited = episode.ack is not None and episode.ack.at_us >= at_us
+    return "acknowledged" if waited else "cleared"
 
 
 def _normal(rule: CompiledRule, cell: Cell, at_us: int) -> Cell | None:

@@ -226,6 +226,9 @@ def _problem_of_times(rule: AlertRule) -> str | None:
     for name, span in (("hold", rule.hold), ("keep", rule.keep)):
         if not _ZERO <= span <= MAX_SPAN:
             return f"{name} is between 0 and {MAX_SPAN.days} days"
+    spans = [rule.hold, rule.keep, rule.unknown_limit, *(step.after for step in rule.escalate)]
+    if any(span.microseconds for span in spans):
+        return "spans of time are whole seconds"
     limits = {
         "unknown_limit": rule.unknown_limit,
         "fresh_for": rule.fresh_for,

@@ -158,8 +158,7 @@ class Reference:
         episode, rule = self.episode, self.rule
         if self.phase == "recovering" and self.answer is False:
             if held >= seconds(rule.keep) and self.may_end(at):
-                reason = "acknowledged" if rule.latching else "cleared"
-                self.close(at, "calm" if episode.flapping else reason)
+                self.close(at, self.why_over(at))
                 return True
             return False
         clears = rule.auto_clear is not None and episode.affirmed is not None
@@ -200,6 +199,12 @@ class Reference:
             recent = [rise for rise in self.rises if rise + self.window() > at]
             return len(recent) <= self.rule.flap.low
         return True
+
+    def why_over(self, at: int) -> str:
+        if self.episode.flapping:
+            return "calm"
+        ack = self.episode.ack
+        return "acknowledged" if ack is not None and ack[0] >= at else "cleared"
 
     def window(self) -> int:
         return 0 if self.rule.flap is None else seconds(self.rule.flap.window)
@@ -242,7 +247,7 @@ class Reference:
             self.fire(at, sample, reason)
 
     def follow(self, at: int, when: bool | None, clear: bool | None, sample: Sample) -> None:
-        reason = "cleared"
+        reason = None
         if clear is None:
             match self.rule.on_unknown:
                 case "hold":
@@ -259,14 +264,16 @@ class Reference:
                     when, clear = True, False
         self.known(at, when, clear, sample, reason)
 
-    def known(self, at: int, when: bool | None, clear: bool, sample: Sample, reason: str) -> None:
+    def known(
+        self, at: int, when: bool | None, clear: bool, sample: Sample, reason: str | None
+    ) -> None:
         self.gain(at, counts=False)
         self.answer, self.unknown = not clear, None
         if clear:
             if self.phase != "recovering":
                 self.phase, self.clock, self.held = "recovering", at, 0
             if self.held >= seconds(self.rule.keep) and self.may_end(at):
-                self.close(at, reason)
+                self.close(at, reason or self.why_over(at))
             return
         if self.phase == "no_data":
             self.tell(at, "data_back", "condition")
@@ -316,7 +323,7 @@ class Reference:
         if self.unknown is None:
             self.unknown = at
 
-    def fire(self, at: int, sample: Sample, reason: str) -> None:
+    def fire(self, at: int, sample: Sample, reason: str | None) -> None:
         severity = self.worst(sample, Severity(self.rule.severity))
         self.episode = Open(severity, Severity(self.rule.severity), at, at, step_from=at)
         self.phase, self.clock, self.held, self.answer = "firing", at, 0, True
