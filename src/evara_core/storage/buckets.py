@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-__all__ = ["Bucket", "Period", "bucket_of", "outside"]
+__all__ = ["Bucket", "Period", "bucket_of", "buckets_of"]
 
 
 class Period(StrEnum):
@@ -46,18 +46,12 @@ def bucket_of(moment: datetime, period: Period, zone: tzinfo = UTC) -> Bucket:
     return Bucket(period, start, end)
 
 
-def outside(
-    moments: Sequence[datetime], inside: datetime | None, period: Period, zone: tzinfo = UTC
-) -> set[Bucket]:
-    """Return the buckets of *moments* but the one that *inside* falls into."""
-    bucket = None if inside is None else bucket_of(inside, period, zone)
-    if not moments or (bucket is not None and min(moments) in bucket and max(moments) in bucket):
-        # So it nearly always is, and looking at two moments is cheaper than at all.
-        return set()
+def buckets_of(moments: Iterable[datetime], period: Period, zone: tzinfo = UTC) -> set[Bucket]:
+    """Return the buckets that *moments* fall into."""
     found: set[Bucket] = set()
     last: Bucket | None = None
     for moment in moments:
         if last is None or moment not in last:
             last = bucket_of(moment, period, zone)
             found.add(last)
-    return {other for other in found if other != bucket}
+    return found

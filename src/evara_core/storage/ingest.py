@@ -12,7 +12,7 @@ from typing_extensions import override
 from evara_core.access.tenancy import Tenancy
 from evara_core.errors import ConflictError, InvalidInputError, NotFoundError
 from evara_core.monitor.ports import IngestReport, IngestStore
-from evara_core.storage.buckets import Period, outside
+from evara_core.storage.buckets import Bucket, Period, bucket_of, buckets_of
 from evara_core.storage.bulk import (
     among,
     insert_rows,
@@ -248,17 +248,24 @@ def _newest(state: NodeState) -> tuple[Any, Any]:
 def _marks(updates: Sequence[NodeUpdate], held: Mapping[str, _Held], zone: tzinfo) -> set[Mark]:
     """Return the buckets that are to be rolled up: those that were written to and left behind."""
     marks: set[Mark] = set()
+    writing: dict[Period, Bucket] = {}
     for update in updates:
         if not update.readings:
             continue
         node = held[update.node.node_id]
-        before = node.newest[0]
         moments = [reading.measured_at for reading in update.readings]
-        if before is not None:
-            moments.append(before)
+        if node.newest[0] is not None:
+            moments.append(node.newest[0])
+        earliest, latest = min(moments), max(moments)
+        now = update.state.last_reading_at or latest
         for period in Period:
-            left = outside(moments, update.state.last_reading_at, period, zone)
-            marks.update((node.node_key, bucket) for bucket in left)
+            # Most nodes write to the same hour and day.
+            bucket = writing.get(period)
+            if bucket is None or now not in bucket:
+                bucket = writing[period] = bucket_of(now, period, zone)
+            if earliest not in bucket or latest not in bucket:
+                left = buckets_of(moments, period, zone) - {bucket}
+                marks.update((node.node_key, other) for other in left)
     return marks
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Select, literal_column, select, true
 from typing_extensions import override
 
 from evara_core.errors import NotFoundError
-from evara_core.storage.buckets import Period, outside
+from evara_core.storage.buckets import Period, buckets_of
 from evara_core.storage.bulk import among, insert_rows
 from evara_core.storage.packing import packed, unpacked
 from evara_core.storage.rollups import Mark, mark
@@ -119,7 +119,7 @@ def _marks(readings: Sequence[Reading], keys: Mapping[str, int], zone: tzinfo) -
         (node_key, bucket)
         for node_key, moments in by_node.items()
         for period in Period
-        for bucket in outside(moments, None, period, zone)
+        for bucket in buckets_of(moments, period, zone)
     }
 
 

@@ -262,7 +262,7 @@ def test_an_alert_state_comes_back_whole():
     assert load_alert_state(dump_json(AlertState(rule_id="r", node_id="n", rule_hash="h")).decode())
 
 
-@pytest.mark.parametrize("count", [1, 99, 100, 1_000])
+@pytest.mark.parametrize("count", [1, 499, 500, 1_000])
 async def test_readings_are_stored_once_whichever_way_they_go_in(fleet, count):
     store = SqlIngestStore(fleet)
     many = tuple(reading(entry_id=n) for n in range(1, count + 1))
@@ -275,27 +275,27 @@ async def test_readings_are_stored_once_whichever_way_they_go_in(fleet, count):
 
 
 async def test_readings_that_are_there_against_all_expectation_are_duplicates(fleet):
-    many = tuple(reading(entry_id=n) for n in range(1, 301))
+    many = tuple(reading(entry_id=n) for n in range(1, 601))
     await SqlReadingStore(fleet).append(many[100:200])
 
-    report = await SqlIngestStore(fleet).ingest([step(after=state(300), readings=many)])
+    report = await SqlIngestStore(fleet).ingest([step(after=state(600), readings=many)])
 
-    assert (report.stored, report.duplicates) == (200, 100)
-    assert len(await SqlReadingStore(fleet).between("tank-1", START, FAR, limit=1_000)) == 300
+    assert (report.stored, report.duplicates) == (500, 100)
+    assert len(await SqlReadingStore(fleet).between("tank-1", START, FAR, limit=1_000)) == 600
 
 
 async def test_a_reading_that_comes_twice_in_a_large_batch_is_stored_once(fleet):
-    many = tuple(reading(entry_id=n) for n in range(1, 301))
+    many = tuple(reading(entry_id=n) for n in range(1, 601))
 
-    report = await SqlIngestStore(fleet).ingest([step(after=state(300), readings=(*many, many[7]))])
+    report = await SqlIngestStore(fleet).ingest([step(after=state(600), readings=(*many, many[7]))])
 
-    assert (report.stored, report.duplicates) == (300, 1)
+    assert (report.stored, report.duplicates) == (600, 1)
 
 
 async def test_hundreds_of_messages_keep_their_order(fleet):
     many = tuple(
         Message(message_id=f"m-{n:04}", kind="node", key="k", topics=("platform",), body=b"{}")
-        for n in range(300)
+        for n in range(600)
     )
     store = SqlIngestStore(fleet)
 
@@ -309,8 +309,8 @@ async def test_hundreds_of_messages_keep_their_order(fleet):
 @pytest.mark.server
 def test_copies_by_the_blocking_driver_too(postgres_database_url, put_fleet):
     engine = blocking_engine_for(postgres_database_url)
-    many = tuple(reading(entry_id=n, extra={"field8": "a\tb\\N\n"}) for n in range(1, 301))
-    update_ = step(after=state(300), readings=many)
+    many = tuple(reading(entry_id=n, extra={"field8": "a\tb\\N\n"}) for n in range(1, 601))
+    update_ = step(after=state(600), readings=many)
 
     with Unit(engine) as unit:
         unit.run(put_fleet("postgresql"))
@@ -318,6 +318,6 @@ def test_copies_by_the_blocking_driver_too(postgres_database_url, put_fleet):
         again = unit.run(ingest([update_], dialect="postgresql", shard=0))
         found = unit.run(latest(["tank-1"], dialect="postgresql"))
 
-    assert (first.stored, again.stored) == (300, 0)
+    assert (first.stored, again.stored) == (600, 0)
     assert found["tank-1"] == many[-1]
     engine.dispose()
