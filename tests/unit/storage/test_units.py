@@ -5,6 +5,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import anyio
+import psycopg
 import pytest
 from sqlalchemy import insert, select, text
 
@@ -320,4 +321,21 @@ async def test_a_connection_that_has_read_only_can_write_afterwards(database_url
             await unit.run(put(f"d-{number}"))
 
     assert len(await stored(engine)) == 6
+    await engine.dispose()
+
+
+@pytest.mark.server
+async def test_a_connection_that_died_while_idle_is_replaced_unnoticed(postgres_url, monkeypatch):
+    monkeypatch.setattr("evara_core.storage.engine.ALIVE_FOR_S", 0.0)
+    engine = engine_for(postgres_url)
+    async with AsyncUnit(engine) as unit:
+        await unit.run(one())
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    async with AsyncUnit(engine) as unit:
+        assert await unit.run(one()) == 1
     await engine.dispose()
