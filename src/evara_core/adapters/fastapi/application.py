@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any
 
 from evara_core._optional import provided_by
 from evara_core.adapters.fastapi.callers import Guard, keep_guard
 from evara_core.adapters.fastapi.routes import check_routes
 from evara_core.adapters.starlette.middleware import RequestIdMiddleware
 from evara_core.adapters.starlette.replies import Replies
+from evara_core.adapters.validation import details_of
 from evara_core.api.envelope import ErrorDetail
 from evara_core.ids import IdSource
 
@@ -19,17 +19,6 @@ with provided_by("fastapi", package="fastapi"):
     from fastapi.exceptions import RequestValidationError
 
 __all__ = ["install", "validation_details"]
-
-_PLACES: Final[dict[str, Literal["query", "path", "header", "cookie", "body"]]] = {
-    "query": "query",
-    "path": "path",
-    "header": "header",
-    "cookie": "cookie",
-    "body": "body",
-}
-_JSON_INVALID: Final = "json_invalid"
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f]")
-_MOST_DETAILS: Final = 50
 
 
 def install(
@@ -68,7 +57,7 @@ def validation_details(error: RequestValidationError) -> list[ErrorDetail]:
 
     What was sent is not repeated: it may be long, and it may be a secret.
     """
-    return [_detail(found) for found in error.errors()[:_MOST_DETAILS]]
+    return details_of(error.errors())
 
 
 def _on_invalid(replies: Replies) -> Callable[[Request, Any], Awaitable[Response]]:
@@ -76,19 +65,3 @@ def _on_invalid(replies: Replies) -> Callable[[Request, Any], Awaitable[Response
         return replies.invalid(request, validation_details(error))
 
     return handler
-
-
-def _detail(found: Mapping[str, Any]) -> ErrorDetail:
-    where, *path = found["loc"]
-    place = _PLACES.get(str(where))
-    if found["type"] == _JSON_INVALID:
-        return ErrorDetail(code="INVALID_JSON", message="The body is not JSON", where="body")
-    names = [_UNPRINTABLE.sub("?", str(part))[:100] for part in path]
-    pointer = "".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in names)
-    return ErrorDetail(
-        code="VALIDATION_ERROR",
-        message=str(found["msg"]),
-        field=".".join(names) or None,
-        where=place,
-        pointer=pointer if place == "body" else None,
-    )

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from evara_core._optional import provided_by
-from evara_core.adapters.starlette.request_ids import request_id_of
-from evara_core.api.catalogue import CATALOGUE, Entry, entry_for, framework_entry
-from evara_core.api.details import error_details
-from evara_core.api.envelope import (
-    ErrorDetail,
-    ResponseMeta,
-    error_bytes,
-    pagination_of,
-    success_bytes,
-)
-from evara_core.errors import EvaraError, UnauthenticatedError
+from evara_core.adapters.answers import Answer, Answers, Asked
+from evara_core.adapters.starlette.request_ids import asked_by
+from evara_core.api.naming import Naming
+from evara_core.errors import EvaraError
 
 with provided_by("fastapi", package="starlette"):
     from starlette.exceptions import HTTPException
@@ -25,30 +17,38 @@ with provided_by("fastapi", package="starlette"):
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from starlette.requests import Request
+    from starlette.requests import HTTPConnection, Request
 
+    from evara_core.adapters.answers import Freshness
+    from evara_core.api.batch import BatchReply
+    from evara_core.api.envelope import ErrorDetail
     from evara_core.clock import Clock
     from evara_core.query.paging import Page
 
 __all__ = ["Replies"]
 
-_JSON = "application/json"
-_PRIVATE = "private, no-store"
-_RETRY_AFTER_S = 5.0
-_UNAVAILABLE = 503
-
 
 class Replies:
-    """Makes responses that all look alike.
+    """Makes responses that all look alike: see `adapters.answers.Answers`, which decides.
 
     Args:
         clock: For `meta.timestamp`.
         version: Of the API, for `meta.version`.
+        naming: How the names of members are written.
+        keep: Members below which keys are data.
+        types: The address of the documented error catalogue, for problem details.
     """
 
-    def __init__(self, *, clock: Clock, version: str = "1") -> None:
-        self._clock = clock
-        self._version = version
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        version: str = "1",
+        naming: Naming = Naming.SNAKE,
+        keep: Sequence[str] = (),
+        types: str = "",
+    ) -> None:
+        self._answers = Answers(clock=clock, version=version, naming=naming, keep=keep, types=types)
 
     def success(
         self,
@@ -59,65 +59,61 @@ class Replies:
         is_cached: bool = False,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
+        freshness: Freshness | None = None,
     ) -> Response:
         """Return *data* in the envelope. `bytes` are JSON already.
 
-        It may be kept by nobody but the caller: whoever answers something public says so
-        in *headers*.
+        It may be kept by nobody, unless *freshness* or *headers* say otherwise.
         """
-        meta = self._meta(
-            request_id_of(request),
-            cached=is_cached,
-            pagination=None if page is None else pagination_of(page),
+        answer = self._answers.success(
+            asked_by(request),
+            data,
+            page=page,
+            is_cached=is_cached,
+            status=status,
+            headers=headers,
+            freshness=freshness,
         )
-        return Response(
-            success_bytes(data, meta),
-            status_code=status,
-            media_type=_JSON,
-            headers={"Cache-Control": _PRIVATE, **(headers or {})},
-        )
+        return _response(answer)
 
-    def error(self, request: Request, error: EvaraError) -> Response:
+    def batch(self, request: Request, reply: BatchReply) -> Response:
+        """Return the answer to a batch: 200 or 201 for all of it, 207 for its parts."""
+        return _response(self._answers.batch(asked_by(request), reply))
+
+    def error(
+        self,
+        request: HTTPConnection,
+        error: EvaraError,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
         """Return what a client may know of *error*, with the headers that belong to it."""
-        entry = entry_for(error)
-        headers = {}
-        if isinstance(error, UnauthenticatedError):
-            headers["WWW-Authenticate"] = "Bearer"
-        retry_after_s = getattr(error, "retry_after_s", None)
-        if retry_after_s is None and entry.status == _UNAVAILABLE:
-            retry_after_s = _RETRY_AFTER_S
-        if retry_after_s is not None:
-            headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
-        return self._error(request_id_of(request), entry, error_details(error), headers)
+        return _response(self._answers.error(asked_by(request), error, headers=headers))
 
     def framework_error(
         self,
-        request: Request,
+        request: HTTPConnection,
         status: int,
         *,
         headers: Mapping[str, str] | None = None,
         details: Sequence[ErrorDetail] = (),
     ) -> Response:
         """Return an error that the framework raised by itself, such as a 405."""
-        entry = framework_entry(status)
-        return self._error(request_id_of(request), entry, details, headers or {})
+        asked = asked_by(request)
+        answer = self._answers.framework_error(asked, status, headers=headers, details=details)
+        return _response(answer)
 
     def invalid(self, request: Request, details: Sequence[ErrorDetail]) -> Response:
         """Return the refusal of a request of which *details* tell what is wrong."""
-        return self._error(request_id_of(request), CATALOGUE["VALIDATION_ERROR"], details, {})
+        return _response(self._answers.invalid(asked_by(request), details))
 
     def unexpected(self, request_id: str) -> Response:
         """Return the answer to a fault of ours."""
-        return self._error(request_id, CATALOGUE["INTERNAL_ERROR"], (), {})
+        return _response(self._answers.unexpected(Asked(request_id=request_id)))
 
     def unready(self, request: Request, failed: Sequence[str]) -> Response:
         """Return the answer of a readiness check that found *failed*."""
-        entry = CATALOGUE["SERVICE_UNAVAILABLE"]
-        details = [
-            ErrorDetail(code=entry.code, message=f"{name} is away", field=name) for name in failed
-        ]
-        headers = {"Retry-After": str(math.ceil(_RETRY_AFTER_S))}
-        return self._error(request_id_of(request), entry, details, headers)
+        return _response(self._answers.unready(asked_by(request), failed))
 
     def handlers(
         self,
@@ -132,22 +128,9 @@ class Replies:
 
         return {EvaraError: on_error, HTTPException: on_http_error}
 
-    def _error(
-        self,
-        request_id: str,
-        entry: Entry,
-        details: Sequence[ErrorDetail],
-        headers: Mapping[str, str],
-    ) -> Response:
-        found = details or (ErrorDetail(code=entry.code, message=entry.title),)
-        return Response(
-            error_bytes(found, self._meta(request_id)),
-            status_code=entry.status,
-            media_type=_JSON,
-            headers={"Cache-Control": "no-store", **headers},
-        )
 
-    def _meta(self, request_id: str, **more: Any) -> ResponseMeta:  # noqa: ANN401 - of the model
-        return ResponseMeta(
-            request_id=request_id, timestamp=self._clock.now(), version=self._version, **more
-        )
+def _response(answer: Answer) -> Response:
+    response = Response(answer.body, status_code=answer.status)
+    for name, value in answer.headers:
+        response.headers.append(name, value)
+    return response

@@ -9,27 +9,20 @@ from typing import TYPE_CHECKING
 import anyio
 
 from evara_core._optional import provided_by
+from evara_core.adapters.frames import STREAM_HEADERS, frames_of, is_last
 from evara_core.errors import ClosedError, UpstreamError
-from evara_core.realtime.subscription import Bye, Event, Resync
-from evara_core.realtime.wire import (
-    HEARTBEAT,
-    Reconnect,
-    bye_frame,
-    event_frame,
-    resync_frame,
-    retry_frame,
-)
+from evara_core.realtime.wire import Reconnect, event_frame, retry_frame
 
 with provided_by("fastapi", package="starlette"):
     from starlette.responses import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from starlette.types import Receive, Scope, Send
 
     from evara_core.realtime.ports import Delivery
-    from evara_core.realtime.subscription import Item, Subscription
+    from evara_core.realtime.subscription import Subscription
 
 __all__ = ["EventStreamResponse"]
 
@@ -60,10 +53,7 @@ class EventStreamResponse(Response):
         reconnect: Reconnect = Reconnect(),
         chance: Callable[[], float] = random.random,
     ) -> None:
-        # "no-transform" and "X-Accel-Buffering" keep proxies from collecting what is to flow.
-        super().__init__(
-            headers={"Cache-Control": "private, no-store, no-transform", "X-Accel-Buffering": "no"}
-        )
+        super().__init__(headers=STREAM_HEADERS)
         del self.headers["content-length"]
         self._subscription = subscription
         self._encode = encode
@@ -100,24 +90,12 @@ class EventStreamResponse(Response):
                 }
             )
         body = retry_frame(self._retry_ms)
-        is_last = False
-        while not is_last:
+        is_over = False
+        while not is_over:
             with anyio.fail_after(self._send_timeout_s):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             items = await self._subscription.receive(wait_s=self._heartbeat_s)
-            is_last = bool(items) and isinstance(items[-1], Bye)
-            body = self._frames(items) or HEARTBEAT
+            is_over = is_last(items)
+            body = frames_of(items, self._encode, retry_ms=self._retry_ms)
         with anyio.fail_after(self._send_timeout_s):
             await send({"type": "http.response.body", "body": body})
-
-    def _frames(self, items: Sequence[Item]) -> bytes:
-        return b"".join(map(self._frame, items))
-
-    def _frame(self, item: Item) -> bytes:
-        match item:
-            case Event():
-                return item.encoded(self._encode)
-            case Resync():
-                return resync_frame()
-            case Bye(code):
-                return bye_frame(code, is_resumable=code.is_resumable, retry_ms=self._retry_ms)

@@ -1,0 +1,44 @@
+"""What a subscription received, as the bytes of server-sent events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evara_core.realtime.subscription import Bye, Event, Resync
+from evara_core.realtime.wire import HEARTBEAT, bye_frame, resync_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evara_core.realtime.ports import Delivery
+    from evara_core.realtime.subscription import Item
+
+__all__ = ["STREAM_HEADERS", "frames_of", "is_last"]
+
+STREAM_HEADERS = {
+    # "no-transform" and "X-Accel-Buffering" keep proxies from collecting what is to flow.
+    "Cache-Control": "private, no-store, no-transform",
+    "X-Accel-Buffering": "no",
+}
+
+
+def frames_of(
+    items: Sequence[Item], encode: Callable[[Delivery], bytes], *, retry_ms: int
+) -> bytes:
+    """Return the events of *items*; a heartbeat when there are none."""
+    return b"".join(_frame(item, encode, retry_ms) for item in items) or HEARTBEAT
+
+
+def is_last(items: Sequence[Item]) -> bool:
+    """Return whether the stream ends with *items*."""
+    return bool(items) and isinstance(items[-1], Bye)
+
+
+def _frame(item: Item, encode: Callable[[Delivery], bytes], retry_ms: int) -> bytes:
+    match item:
+        case Event():
+            return item.encoded(encode)
+        case Resync():
+            return resync_frame()
+        case Bye(code):
+            return bye_frame(code, is_resumable=code.is_resumable, retry_ms=retry_ms)
