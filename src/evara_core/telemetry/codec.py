@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from evara_core.serialization import dump_json, load_json
+from evara_core.telemetry.calibration import Calibration
 from evara_core.telemetry.connectivity import Connectivity
 from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
 from evara_core.telemetry.models import Measured, Quality
@@ -100,7 +101,22 @@ def load_mapping(text: bytes | str) -> ChannelMapping:
     found: dict[str, Any] = load_json(text)
     return ChannelMapping(
         channel_id=found["channel_id"],
-        fields=tuple(FieldMapping(**mapped) for mapped in found["fields"]),
+        fields=tuple(_field(mapped) for mapped in found["fields"]),
+    )
+
+
+def _field(found: dict[str, Any]) -> FieldMapping:
+    calibrations = tuple(_calibration(one) for one in found.get("calibrations", ()))
+    return FieldMapping(**{**found, "calibrations": calibrations})
+
+
+def _calibration(found: dict[str, Any]) -> Calibration:
+    numbers = tuple(tuple(n) if isinstance(n, list) else n for n in found["numbers"])
+    return Calibration(
+        shape=found["shape"],
+        numbers=numbers,
+        since=_moment(found["since"]),
+        until=_moment(found["until"]),
     )
 
 

@@ -11,7 +11,9 @@ from evara_core.errors import InvalidMappingError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_FIELD", "ChannelMapping", "FieldMapping", "missing_labels"]
+    from evara_core.telemetry.calibration import Calibration
+
+__all__ = ["MAX_FIELD", "ChannelMapping", "FieldMapping", "demand_labels", "missing_labels"]
 
 MAX_FIELD = 8
 """The fields that a ThingSpeak channel has."""
@@ -37,6 +39,9 @@ class FieldMapping:
     minimum: float | None = None
     maximum: float | None = None
     """Beyond these, in the metric's unit, the value is bad."""
+
+    calibrations: tuple[Calibration, ...] = ()
+    """Applied after scale and offset; of those that hold when a value was measured, the last."""
 
     def __post_init__(self) -> None:
         where = f"field {self.field} ({self.metric})"
@@ -85,3 +90,18 @@ def missing_labels(mapping: ChannelMapping, labels: Mapping[int, str]) -> tuple[
     would stay missing for ever.
     """
     return tuple(mapped.field for mapped in mapping.fields if mapped.field not in labels)
+
+
+def demand_labels(mapping: ChannelMapping, labels: Mapping[int, str]) -> None:
+    """Refuse a mapping of fields that its channel does not show.
+
+    Raises:
+        InvalidMappingError: It names a field without a label, and tells those that have one.
+    """
+    if missing := missing_labels(mapping, labels):
+        named = ", ".join(f"{number} ({text})" for number, text in sorted(labels.items()))
+        raise InvalidMappingError(
+            f"channel {mapping.channel_id}: no label on field"
+            f" {', '.join(map(str, missing))}, so nothing can be read from there"
+            f" (labelled: {named or 'none'})"
+        )

@@ -10,6 +10,7 @@ until the next value confirms it.
 | `junk` | bad | what was sent is not a number |
 | `no_number` | bad | the device said that it has none: `nan`, `-` |
 | `range` | bad, suspect | beyond what can be, beyond what is likely |
+| `calibration` | bad | its calibration gives no number |
 | `derivation` | bad | what it is worked out from gives no number |
 | `spike` | suspect | a step larger than `max_step` that nothing has confirmed yet |
 | `rate` | suspect | a faster change than `max_per_min` |

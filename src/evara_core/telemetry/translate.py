@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from evara_core.errors import InvalidMappingError
+from evara_core.telemetry.calibration import calibration_at
 from evara_core.telemetry.derivation import Derivation, chosen
 from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry, Metric
 from evara_core.telemetry.models import Measured, Node, Quality, Reading
@@ -21,6 +22,7 @@ from evara_core.thingspeak.values import ValueKind, parse_value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from evara_core.telemetry.calibration import Calibration
     from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
     from evara_core.telemetry.quality import Trace
     from evara_core.telemetry.units import Conversion
@@ -30,7 +32,9 @@ __all__ = [
     "EARLIEST",
     "MAX_MAGNITUDE",
     "MAX_RAW_CHARS",
+    "Step",
     "Translator",
+    "order_of",
     "refusal",
     "translator_for",
 ]
@@ -54,13 +58,25 @@ _GAP_INTERVALS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
+    """How the text of one field becomes a value of one metric."""
+
     field: int
     metric: str
     conversion: Conversion
     scale: float
     offset: float
     limits: Limits
+    calibrations: tuple[Calibration, ...] = ()
+
+    def undone(self, value: float) -> float:
+        """Return what was sent where no calibration has touched it."""
+        own = (value - self.offset) / self.scale
+        return (
+            (own - self.conversion.offset)
+            * self.conversion.denominator
+            / (self.conversion.numerator)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +84,7 @@ class Translator:
     """What is needed to read the entries of one node. Made by `translator_for`."""
 
     node_id: str
-    steps: tuple[_Step, ...]
+    steps: tuple[Step, ...]
     derivations: tuple[Derivation, ...]
     derived_limits: Mapping[str, Limits]
 
@@ -77,7 +93,8 @@ class Translator:
 
         Whatever the fields hold: what is no number is a bad value with its text kept.
         """
-        values = {step.metric: _measured(step, entry.fields.get(step.field)) for step in self.steps}
+        at = entry.created_at
+        values = {s.metric: _measured(s, entry.fields.get(s.field), at) for s in self.steps}
         if is_ahead(entry.created_at, received_at):
             values = {name: lowered(measured, "clock") for name, measured in values.items()}
         mapped = {step.field for step in self.steps}
@@ -156,13 +173,14 @@ def translator_for(
     for mapped in mapping.fields:
         metric = kind.metric(mapped.metric)
         steps.append(
-            _Step(
+            Step(
                 field=mapped.field,
                 metric=metric.name,
                 conversion=kinds.units.conversion(mapped.unit or metric.unit, metric.unit),
                 scale=mapped.scale,
                 offset=mapped.offset,
                 limits=_limits(metric, config, mapped, gap_s),
+                calibrations=mapped.calibrations,
             )
         )
     derivations = chosen(kind.derivations(node.config), {step.metric for step in steps})
@@ -183,6 +201,11 @@ def refusal(entry: Entry, *, received_at: datetime) -> str | None:
     if entry.created_at > received_at + _LATEST_LEAD:
         return "its time is more than a day ahead"
     return None
+
+
+def order_of(reading: Reading) -> tuple[datetime, int]:
+    """Return what puts readings in the order in which they are inspected."""
+    return reading.measured_at, reading.entry_id
 
 
 def _limits(
@@ -209,17 +232,28 @@ def _limits(
     )
 
 
-def _measured(step: _Step, text: str | None) -> Measured:
+def _measured(step: Step, text: str | None, at: datetime) -> Measured:
     sent = parse_value(text)
     match sent.kind:
         case ValueKind.NULL | ValueKind.EMPTY:
             return Measured(None, Quality.MISSING)
         case ValueKind.NUMBER if sent.number is not None:
             value = step.conversion(sent.number) * step.scale + step.offset
+            calibration = calibration_at(step.calibrations, at) if step.calibrations else None
+            if calibration is not None:
+                return _calibrated(step, calibration, value, (text or "")[:MAX_RAW_CHARS])
             if abs(value) <= MAX_MAGNITUDE:
                 return judge_range(value, step.limits)
     check = "no_number" if sent.kind is ValueKind.NO_NUMBER else "junk"
     return Measured(None, Quality.BAD, check, raw=(text or "")[:MAX_RAW_CHARS])
+
+
+def _calibrated(step: Step, calibration: Calibration, value: float, sent: str) -> Measured:
+    true = calibration(value)
+    if not abs(true) <= MAX_MAGNITUDE:
+        return Measured(None, Quality.BAD, "calibration", raw=sent)
+    # A calibration cannot always be undone: what was sent is kept for the next one.
+    return replace(judge_range(true, step.limits), raw=sent)
 
 
 def _extra(entry: Entry, mapped: set[int]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,19 @@ class Conversion:
     def __call__(self, value: float) -> float:
         """Return *value* in the other unit."""
         return value * self.numerator / self.denominator + self.offset
+
+
+_IDENTITY = Conversion()
+
+
+@lru_cache(maxsize=512)
+def _between(old: Unit, new: Unit) -> Conversion:
+    factor = old.factor / new.factor
+    return Conversion(
+        float(factor.numerator),
+        float(factor.denominator),
+        float((old.offset - new.offset) / new.factor),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +109,7 @@ class UnitTable:
             raise InvalidMappingError(
                 f"{source!r} measures {old.dimension}, {target!r} measures {new.dimension}"
             )
-        factor = old.factor / new.factor
-        return Conversion(
-            float(factor.numerator),
-            float(factor.denominator),
-            float((old.offset - new.offset) / new.factor),
-        )
+        return _IDENTITY if old is new else _between(old, new)
 
 
 _US_GALLON_L = Fraction(3785411784, 1000000000)
