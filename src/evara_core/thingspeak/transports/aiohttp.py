@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AiohttpTransport"]
 
+_NOT_PACKED = {"Accept-Encoding": "identity"}
+
 
 class AiohttpTransport(AsyncTransport):
     """Requests through aiohttp.
 
     Args:
-        session: A session of yours. It stays open; make it with `auto_decompress=False`.
+        session: A session of yours. It stays open. If it unpacks answers itself, it is sent
+            for answers that are not packed, because it does so without a limit.
         origin: Where ThingSpeak is.
         connections: How many requests may be on the way at once.
         max_body_bytes: A larger answer is refused.
@@ -56,6 +59,7 @@ class AiohttpTransport(AsyncTransport):
         self._session = session
         self._is_ours = session is None
         self._is_closed = False
+        self._unpacks_itself = session is not None and session.auto_decompress
         self._max_body_bytes = max_body_bytes
         self._timeout = aiohttp.ClientTimeout(total=None)
 
@@ -63,12 +67,13 @@ class AiohttpTransport(AsyncTransport):
     async def send(self, request: Request, timeout_s: float) -> Response:
         if timeout_s != self._timeout.total:
             self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        headers = _NOT_PACKED if self._unpacks_itself else {}
         try:
             response = await self._open().request(
                 request.method,
                 yarl.URL(self.origin + request.wire_target(), encoded=True),
                 data=request.wire_body(),
-                headers=request.wire_headers(),
+                headers={**headers, **request.wire_headers()},
                 timeout=self._timeout,
                 allow_redirects=False,
             )
@@ -85,7 +90,7 @@ class AiohttpTransport(AsyncTransport):
         raise failure
 
     async def _body_of(self, response: aiohttp.ClientResponse) -> bytes:
-        encoding = response.headers.get("Content-Encoding")
+        encoding = None if self._unpacks_itself else response.headers.get("Content-Encoding")
         announced = response.content_length
         if announced is not None:
             check_length(announced, self._max_body_bytes)
