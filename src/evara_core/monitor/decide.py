@@ -13,13 +13,14 @@ from evara_core.alerts.episodes import Phase
 from evara_core.monitor.messages import alert_message, node_message, reading_message
 from evara_core.monitor.ports import NodeUpdate
 from evara_core.serialization import dump_json
+from evara_core.telemetry.detectors.ports import detect, evidence_of
 from evara_core.telemetry.models import SetAside
 from evara_core.telemetry.state import fold, sweep, with_alerts
 from evara_core.telemetry.translate import refusal
 from evara_core.thingspeak.models import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from evara_core.alerts.episodes import AlertState, Transition
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from evara_core.monitor.ports import Judge
     from evara_core.realtime.ports import Message
     from evara_core.telemetry.connectivity import SilencePolicy
+    from evara_core.telemetry.detectors.ports import Detector, Finding, Memory
     from evara_core.telemetry.models import Reading
     from evara_core.telemetry.state import NodeState
     from evara_core.thingspeak.models import Entry
@@ -47,6 +49,7 @@ def taken_by_entries(
     ids: IdSource,
     now: datetime,
     policy: SilencePolicy,
+    detectors: Sequence[Detector] = (),
 ) -> NodeUpdate:
     """Take *look*, whose entries are in the order of the channel.
 
@@ -64,18 +67,20 @@ def taken_by_entries(
     readings.sort(key=lambda reading: (reading.measured_at, reading.entry_id))
     since = before.last_reading_at
     readings, traces = tracked.translator.inspected(readings, before.traces, since=since)
+    new = [r for r in readings if since is None or min(r.measured_at, r.received_at) > since]
+    memories, evidence = _detected(detectors, before, new)
     state = fold(
-        replace(before, traces=traces),
+        replace(before, traces=traces, detectors=memories),
         tracked.node,
         readings,
         now=now,
         looked_at=None if look.is_import else tracked.reach.looked_at,
         policy=policy,
     )
-    new = [r for r in readings if since is None or min(r.measured_at, r.received_at) > since]
     # What somebody brings late does not prove that the node is alive; what it sends late does.
     heard = new if look.is_import else readings
-    transitions = judge.observe(tracked.node, heard, now=now) if heard else ()
+    told = {} if evidence is None else {"evidence": evidence}
+    transitions = judge.observe(tracked.node, heard, now=now, **told) if heard else ()
     _advance(tracked, look)
     return _update(
         tracked,
@@ -87,6 +92,19 @@ def taken_by_entries(
         set_aside=tuple(aside),
         has_news=bool(new),
     )
+
+
+def _detected(
+    detectors: Sequence[Detector], before: NodeState, new: Sequence[Reading]
+) -> tuple[Mapping[str, Memory], Mapping[str, float] | None]:
+    """Return the memories after *new*, and what is evident after the last of them."""
+    if not detectors or not new:
+        return before.detectors, None
+    memories: Mapping[str, Memory] = before.detectors
+    findings: tuple[Finding, ...] = ()
+    for reading in new:
+        memories, findings = detect(detectors, memories, reading)
+    return memories, evidence_of(findings)
 
 
 def put_aside(tracked: Tracked, look: Look, *, now: datetime) -> NodeUpdate:

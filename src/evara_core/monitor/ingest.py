@@ -12,6 +12,7 @@ import logging
 import math
 from collections import defaultdict, deque
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,7 +24,7 @@ from evara_core.monitor.ports import IngestReport
 from evara_core.monitor.waiting import Backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from evara_core.alerts.episodes import Transition
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from evara_core.monitor.ports import IngestStore, Judge, NodeUpdate, Watched
     from evara_core.monitor.settings import MonitorSettings
     from evara_core.monitor.waiting import Sleep
+    from evara_core.telemetry.detectors.ports import Detector
     from evara_core.telemetry.models import Reading
     from evara_core.telemetry.ports import ReadingStore
 
@@ -66,6 +68,7 @@ class Writer:
         sleep: Sleep,
         settings: MonitorSettings,
         counters: Counters,
+        detectors: Mapping[str, Sequence[Detector]] = MappingProxyType({}),
         on_fleet: Callable[[], None],
         on_news: Callable[[], None],
     ) -> None:
@@ -78,6 +81,7 @@ class Writer:
         self._sleep = sleep
         self._settings = settings
         self._counters = counters
+        self._detectors = detectors
         self._on_fleet = on_fleet
         self._on_news = on_news
         self._one_at_a_time = anyio.Lock()
@@ -223,6 +227,7 @@ class Writer:
                     ids=self._ids,
                     now=now,
                     policy=self._settings.silence,
+                    detectors=self._detectors.get(tracked.node.kind, ()),
                 )
             )
             if look.looked_at is not None:

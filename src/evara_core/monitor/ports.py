@@ -125,9 +125,17 @@ class Judge(Protocol):
     """
 
     def observe(
-        self, node: Node, readings: Sequence[Reading], *, now: datetime
+        self,
+        node: Node,
+        readings: Sequence[Reading],
+        *,
+        now: datetime,
+        evidence: Mapping[str, float] | None = ...,
     ) -> Sequence[Transition]:
-        """Return what *readings*, all of *node*, change. Late ones prove that it is alive."""
+        """Return what *readings*, all of *node*, change. Late ones prove that it is alive.
+
+        *evidence* is what detectors say after the newest of them; None: as before.
+        """
         ...
 
     def tick(self, *, now: datetime) -> Sequence[Transition]:

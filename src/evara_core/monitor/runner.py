@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,7 +23,7 @@ from evara_core.monitor.waiting import Backoff
 from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from anyio.abc import TaskStatus
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from evara_core.monitor.ports import IngestStore, Judge, OutboxStore, Source
     from evara_core.monitor.waiting import Sleep
     from evara_core.realtime.ports import Bus
+    from evara_core.telemetry.detectors.ports import Detector
     from evara_core.telemetry.models import SetAside
     from evara_core.telemetry.ports import ReadingStore
     from evara_core.thingspeak.models import Entry
@@ -59,6 +61,7 @@ class Monitor:
         readings: ReadingStore | None = None,
         ids: IdSource | None = None,
         kinds: KindRegistry = STANDARD_KINDS,
+        detectors: Mapping[str, Sequence[Detector]] = MappingProxyType({}),
         settings: MonitorSettings = MonitorSettings(),
         sleep: Sleep = anyio.sleep,
     ) -> None:
@@ -75,6 +78,8 @@ class Monitor:
                 what is stored after a restart. None: they begin anew.
             ids: Of messages; None: ordered by time.
             kinds: What nodes can be.
+            detectors: By kind of node, such as `standard_detectors()`: what they find is
+                `evidence.<name>` in the conditions of rules.
             settings: The limits.
             sleep: Waits, by *clock*.
         """
@@ -103,6 +108,7 @@ class Monitor:
             sleep=sleep,
             settings=settings,
             counters=self._counters,
+            detectors=detectors,
             on_fleet=self._reschedule,
             on_news=self._relay.wake,
         )

@@ -59,6 +59,7 @@ def dump_state(state: NodeState) -> bytes:
             "traces": state.traces,
             "validity": state.validity,
             "completeness": state.completeness,
+            "detectors": state.detectors,
         }
     )
 
@@ -83,6 +84,7 @@ def load_state(text: bytes | str) -> NodeState:
         traces={name: _trace(trace) for name, trace in found["traces"].items()},
         validity=found["validity"],
         completeness=found["completeness"],
+        detectors={name: tuple(kept) for name, kept in found.get("detectors", {}).items()},
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from evara_core.telemetry.detectors.ports import Memory
     from evara_core.telemetry.models import Measured, Node, Reading
     from evara_core.telemetry.quality import Trace
 
@@ -75,6 +76,9 @@ class NodeState:
 
     completeness: float = 1.0
     """The running share of expected readings that came."""
+
+    detectors: Mapping[str, Memory] = field(default_factory=dict)
+    """What the detectors remember, by their names."""
 
 
 def fold(

@@ -18,8 +18,10 @@ from evara_core.errors import (
     StorageUnavailableError,
     UpstreamError,
 )
+from evara_core.monitor.runner import Monitor
 from evara_core.monitor.settings import MonitorSettings
 from evara_core.telemetry.connectivity import Connectivity
+from evara_core.telemetry.detectors.standard import standard_detectors
 from evara_core.telemetry.models import SetAside
 from evara_core.telemetry.state import NodeStatus
 from evara_core.testing.samples import START, entry, mapping_for, tank
@@ -487,3 +489,36 @@ async def test_refuses_history_that_it_cannot_read_or_store(world, monkeypatch) 
     monkeypatch.setattr(world.store, "watched", watched)
     with pytest.raises(StorageUnavailableError):
         await world.monitor().backfill("tank-1", [entry(1)])
+
+
+async def test_rules_act_on_what_detectors_find_also_after_a_restart(world) -> None:
+    rule = AlertRule(id="over", kind="tank", when=expr("evidence.overflow_s >= 240"))
+    world.rules = (rule,)
+    world.watch("tank-1")
+    world.source.write(1, [entry(n, "200") for n in range(1, 4)])
+    world.time.advance(180)
+
+    async with world.running(with_detectors(world)):
+        await world.time.pass_by(70)
+    world.source.write(1, [entry(n, "200") for n in range(4, 7)])
+    async with world.running(with_detectors(world)):
+        await world.time.pass_by(150)
+
+    state = (await world.store.watched())[0].state
+    assert state.detectors["overflow_s"][1] == 300.0
+    alerts = [orjson.loads(m.body) for m in await world.published() if m.kind == "alert"]
+    assert [(alert["kind"], alert["rule_id"]) for alert in alerts] == [("fired", "over")]
+
+
+def with_detectors(world) -> Monitor:
+    return Monitor(
+        store=world.store,
+        outbox=world.store,
+        source=world.source,
+        bus=world.bus,
+        judge=AlertEngine(world.rules),
+        clock=world.time,
+        detectors=standard_detectors(),
+        settings=world.settings,
+        sleep=world.time.sleep,
+    )
