@@ -64,7 +64,7 @@ FROM generate_series(1, {NODES}) n;
 INSERT INTO node_operational_state
     (node_key, status, connectivity, values, health_reasons, document, last_reading_at)
 SELECT node_key, 'Online', 'online', '{{}}', '[]', '{{}}', '{END}' FROM nodes;
-INSERT INTO thingspeak_mappings SELECT node_key, node_key, NULL FROM nodes;
+INSERT INTO thingspeak_mappings SELECT node_key, node_key, NULL, '{{}}' FROM nodes;
 INSERT INTO readings (node_key, measured_at, entry_id, received_at, level_cm, battery_v)
 SELECT node_key, TIMESTAMPTZ '{START}' + n * INTERVAL '1 hour', n,
        TIMESTAMPTZ '{START}' + n * INTERVAL '1 hour', n % 200, 3.9

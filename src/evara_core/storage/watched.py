@@ -14,21 +14,20 @@ from evara_core.storage.episodes import load_alert_state
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     alert_states,
-    field_mappings,
     node_operational_state,
     nodes,
     thingspeak_mappings,
 )
-from evara_core.telemetry.codec import load_state, load_values
-from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
+from evara_core.telemetry.codec import load_mapping, load_state, load_values
 from evara_core.telemetry.models import Node
 from evara_core.thingspeak.models import Position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Row, Table
+    from sqlalchemy import Row
 
+    from evara_core.alerts.episodes import AlertState
     from evara_core.storage.statements import Statements
 
 __all__ = ["node_from", "watched"]
@@ -37,7 +36,7 @@ __all__ = ["node_from", "watched"]
 def watched() -> Statements[list[Watched]]:
     """End with every node that has a channel, in the order of their making.
 
-    Three statements, whatever the number of nodes.
+    Two statements, whatever the number of nodes.
     """
     answer = yield Query(
         select(nodes, node_operational_state, thingspeak_mappings)
@@ -45,12 +44,14 @@ def watched() -> Statements[list[Watched]]:
         .join_from(nodes, thingspeak_mappings, thingspeak_mappings.c.node_key == nodes.c.node_key)
         .order_by(nodes.c.node_key)
     )
-    fields = yield from _by_node(field_mappings, "field")
-    alerts = yield from _by_node(alert_states, "rule_id")
-    return [
-        _watched(row, fields.get(row.node_key, ()), alerts.get(row.node_key, ()))
-        for row in answer.rows
-    ]
+    states = alert_states.c
+    stored = yield Query(
+        select(states.node_key, states.document).order_by(states.node_key, states.rule_id)
+    )
+    alerts: dict[int, list[AlertState]] = {}
+    for row in stored.rows:
+        alerts.setdefault(row.node_key, []).append(load_alert_state(row.document))
+    return [_watched(row, alerts.get(row.node_key, ())) for row in answer.rows]
 
 
 def node_from(row: Row[Any]) -> Node:
@@ -71,36 +72,14 @@ def node_from(row: Row[Any]) -> Node:
     )
 
 
-def _by_node(table: Table, then: str) -> Statements[dict[int, list[Row[Any]]]]:
-    answer = yield Query(select(table).order_by(table.c.node_key, table.c[then]))
-    found: dict[int, list[Row[Any]]] = {}
-    for row in answer.rows:
-        found.setdefault(row.node_key, []).append(row)
-    return found
-
-
-def _watched(row: Row[Any], fields: Sequence[Row[Any]], alerts: Sequence[Row[Any]]) -> Watched:
+def _watched(row: Row[Any], alerts: Sequence[AlertState]) -> Watched:
     return Watched(
         node=node_from(row),
-        mapping=ChannelMapping(
-            channel_id=row.channel_id,
-            fields=tuple(
-                FieldMapping(
-                    field=field.field,
-                    metric=field.metric,
-                    unit=field.unit,
-                    scale=field.scale,
-                    offset=field.offset,
-                    minimum=field.minimum,
-                    maximum=field.maximum,
-                )
-                for field in fields
-            ),
-        ),
+        mapping=load_mapping(row.mapping),
         read_key=row.read_key,
         position=_position(row),
         state=replace(load_state(row.document), values=load_values(dump_json(row.values))),
-        alerts=tuple(load_alert_state(alert.document) for alert in alerts),
+        alerts=tuple(alerts),
     )
 
 

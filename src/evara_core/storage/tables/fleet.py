@@ -68,6 +68,8 @@ thingspeak_mappings = Table(
     Column("node_key", Integer, ForeignKey("nodes.node_key", ondelete="CASCADE"), primary_key=True),
     Column("channel_id", BigInteger, nullable=False, index=True),
     Column("read_key", Text),
+    # All of `telemetry.mapping.ChannelMapping`; `field_mappings` has what queries ask for.
+    Column("mapping", Text, nullable=False),
     CheckConstraint("channel_id > 0", name="channel_is_positive"),
 )
 

@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("node_key", sa.Integer(), nullable=False),
         sa.Column("channel_id", sa.BigInteger(), nullable=False),
         sa.Column("read_key", sa.Text()),
+        sa.Column("mapping", sa.Text(), nullable=False),
         sa.CheckConstraint(
             "channel_id > 0", name=op.f("ck_thingspeak_mappings_channel_is_positive")
         ),
