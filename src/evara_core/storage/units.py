@@ -164,12 +164,14 @@ class AsyncUnit:
     async def _perform(self, question: Question) -> Answer:
         connection = _opened(self._connection)
         await checkpoint_if_cancelled()
+        answer: Answer | None = None
         try:
             with CancelScope(shield=self._has_to_end):
                 answer = await connection.run_sync(perform, question)
         except Exception as error:
             self._failure = error
             raise
+        assert answer is not None, "nobody cancels the scope"
         if isinstance(question, Query) and question.heals:
             self._failure = None
         return answer
