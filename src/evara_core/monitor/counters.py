@@ -55,6 +55,9 @@ class MonitorStatus:
     under_way: int
     """Looks that have begun and not ended."""
 
+    concurrency: int
+    """How many may be: fewer than the setting while the source fails."""
+
     queued_rows: int
     """Rows that wait to be stored."""
 

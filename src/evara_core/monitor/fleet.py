@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Fleet", "Tracked"]
 
+_OF_PUMPS = frozenset({"pump_current_a"})
+
 
 @dataclass(slots=True, kw_only=True)
 class Tracked:
@@ -43,6 +45,13 @@ class Tracked:
     reach: Reach = field(default_factory=Reach)
     is_behind: bool = False
     """Its channel is known to hold more than has been taken."""
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it goes first when there is too much to do: it alerts, or drives a pump."""
+        return self.state.active_alerts > 0 or any(
+            mapped.metric in _OF_PUMPS for mapped in self.mapping.fields
+        )
 
 
 class Fleet:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from evara_core.errors import ChannelReset, EvaraError, UpstreamTimeoutError
+from evara_core.errors import ChannelReset, EvaraError, UpstreamError, UpstreamTimeoutError
 from evara_core.monitor.look import Look
+from evara_core.monitor.pace import Pace
+from evara_core.monitor.schedule import Lane
 from evara_core.monitor.waiting import Signal, within
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ class Poller:
         self._is_enough = Signal()
         self._looks: list[Look] = []
         self._is_stopping = False
+        self._pace = Pace(settings.concurrency)
+        self._shares = {
+            Lane.FAILING: settings.failing_concurrency,
+            Lane.BEHIND: max(1, int(settings.catch_up_share * settings.concurrency)),
+        }
         self.under_way = 0
         """Looks that have begun and not ended."""
 
@@ -79,6 +86,11 @@ class Poller:
     def wake(self) -> None:
         """Look at the schedule again: it has changed."""
         self._woken.set()
+
+    @property
+    def concurrency(self) -> int:
+        """How many looks may be under way now: fewer while the source fails."""
+        return self._pace.allowed
 
     def stop(self) -> None:
         """Begin no more looks; let `run` and `write` return when what is in hand is done."""
@@ -114,16 +126,16 @@ class Poller:
             return ()
         return self._schedule.take(
             self._clock.elapsed_s(),
-            free=self._settings.concurrency - self.under_way,
-            failing=self._settings.failing_concurrency,
+            free=self._pace.allowed - self.under_way,
+            shares=self._shares,
         )
 
     def _idle_s(self) -> float:
         """Return how long nothing can become due unless somebody wakes us."""
         is_full = self.queued_rows >= self._settings.queued_rows
-        if is_full or self.under_way >= self._settings.concurrency:
+        if is_full or self.under_way >= self._pace.allowed:
             return math.inf
-        due_s = self._schedule.next_due_s(failing=self._settings.failing_concurrency)
+        due_s = self._schedule.next_due_s(shares=self._shares)
         return max(0.0, due_s - self._clock.elapsed_s())
 
     def _is_full(self) -> bool:
@@ -170,6 +182,7 @@ class Poller:
         except Exception as error:  # noqa: BLE001 - one bad node must not stop the others
             return self._failed(tracked, error)
         self._counters.looks += 1
+        self._pace.answered()
         if not entries:
             self._writer.looked(tracked, looked_at)
             return _Outcome.NOTHING
@@ -200,6 +213,9 @@ class Poller:
 
     def _failed(self, tracked: Tracked, error: Exception) -> _Outcome:
         self._counters.looks_failed += 1
+        if isinstance(error, UpstreamError) and error.retryable and tracked.problem is None:
+            # Of who failed before nothing new is learnt about the source.
+            self._pace.failed()
         code = error.code if isinstance(error, EvaraError) else type(error).__name__
         problem = f"{code}: {error}" if str(error) else code
         self._counters.last_error = f"channel {tracked.mapping.channel_id}: {problem}"

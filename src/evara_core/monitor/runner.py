@@ -189,6 +189,7 @@ class Monitor:
             nodes=len(self._fleet),
             unreadable={t.node.node_id: t.problem for t in self._fleet if t.problem is not None},
             under_way=self._poller.under_way,
+            concurrency=self._poller.concurrency,
             queued_rows=self._poller.queued_rows,
             overdue=overdue,
             longest_wait_s=longest_wait_s,
@@ -225,5 +226,10 @@ class Monitor:
         for node_id in self._schedule.node_ids - readable.keys():
             self._schedule.remove(node_id)
         for node_id, tracked in readable.items():
-            self._schedule.add(node_id, interval_s=self._writer.interval_s(tracked), now_s=now_s)
+            self._schedule.add(
+                node_id,
+                interval_s=self._writer.interval_s(tracked),
+                now_s=now_s,
+                is_urgent=tracked.is_urgent,
+            )
         self._poller.wake()

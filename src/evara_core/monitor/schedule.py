@@ -4,16 +4,26 @@ Each node has moments of its own on a fixed grid, spread over its interval by a 
 id: a thousand nodes a minute are seventeen looks a second and not a burst of a thousand. A
 look that ends late does not move the grid, and moments that passed meanwhile are skipped,
 not piled up.
+
+Who has waited longest goes first. An urgent node counts as having waited an interval longer:
+under overload it is looked at on time, and the others still get their turns. Nodes whose last
+look failed, and nodes that catch up, may take no more than their share of what goes on at once.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from dataclasses import dataclass
+from enum import Enum, auto
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-__all__ = ["Due", "Schedule", "next_on_grid", "spread"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Due", "Lane", "Schedule", "next_on_grid", "spread"]
 
 
 def spread(node_id: str, interval_s: float) -> float:
@@ -28,6 +38,18 @@ def next_on_grid(after_s: float, *, interval_s: float, offset_s: float) -> float
     moment = offset_s + steps * interval_s
     # The division may round a moment that is barely past to one that is to come.
     return moment if moment > after_s else moment + interval_s
+
+
+class Lane(Enum):
+    """What the next look at a node is."""
+
+    USUAL = auto()
+    URGENT = auto()
+    BEHIND = auto()
+    """Its last look brought so much that more is to come."""
+
+    FAILING = auto()
+    """Its last look failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +67,23 @@ class _Turn:
     offset_s: float
     due_s: float
     failures: int = 0
-    is_away: bool = False
-    """A look at it is under way."""
+    is_urgent: bool = False
+    is_behind: bool = False
+    away: Lane | None = None
+    """As what a look at it is under way."""
+
+    @property
+    def lane(self) -> Lane:
+        if self.failures:
+            return Lane.FAILING
+        if self.is_behind:
+            return Lane.BEHIND
+        return Lane.URGENT if self.is_urgent else Lane.USUAL
+
+    @property
+    def rank_s(self) -> float:
+        """When it would be due if it were not urgent: who is first goes first."""
+        return self.due_s - self.interval_s * self.is_urgent
 
 
 class Schedule:
@@ -54,9 +91,8 @@ class Schedule:
 
     def __init__(self, *, max_backoff_intervals: float = 10.0) -> None:
         self._turns: dict[str, _Turn] = {}
-        self._healthy: list[tuple[float, str]] = []
-        self._failing: list[tuple[float, str]] = []
-        self._away_failing = 0
+        self._lanes: dict[Lane, list[tuple[float, str]]] = {lane: [] for lane in Lane}
+        self._away: Counter[Lane] = Counter()
         self._max_backoff = max_backoff_intervals
 
     def __len__(self) -> int:
@@ -67,43 +103,51 @@ class Schedule:
         """The nodes that have turns."""
         return set(self._turns)
 
-    def add(self, node_id: str, *, interval_s: float, now_s: float) -> None:
+    def add(
+        self, node_id: str, *, interval_s: float, now_s: float, is_urgent: bool = False
+    ) -> None:
         """Give a node its turns, or other ones. A node that is new comes within an interval."""
         turn = self._turns.get(node_id)
-        if turn is not None and turn.interval_s == interval_s:
+        if turn is not None and (turn.interval_s, turn.is_urgent) == (interval_s, is_urgent):
             return
         offset_s = spread(node_id, interval_s)
         due_s = next_on_grid(now_s, interval_s=interval_s, offset_s=offset_s)
         if turn is None:
             turn = self._turns[node_id] = _Turn(interval_s, offset_s, due_s)
-        else:
+        elif turn.interval_s != interval_s:
             turn.interval_s, turn.offset_s, turn.due_s = interval_s, offset_s, due_s
-        if not turn.is_away:
+        turn.is_urgent = is_urgent
+        if turn.away is None:
             self._push(node_id, turn)
 
     def remove(self, node_id: str) -> None:
         """Take a node's turns away. A look that is under way may still end."""
         turn = self._turns.pop(node_id, None)
-        if turn is not None and turn.is_away and turn.failures:
-            self._away_failing -= 1
+        if turn is not None and turn.away is not None:
+            self._away[turn.away] -= 1
 
-    def take(self, now_s: float, *, free: int, failing: int) -> list[Due]:
+    def take(self, now_s: float, *, free: int, shares: Mapping[Lane, int]) -> list[Due]:
         """Return whose turn it is, who waited longest first, and hold them to be away.
 
         Args:
             now_s: The moment.
             free: Return at most so many.
-            failing: Of nodes whose last look failed, let at most so many be away at once.
+            shares: How many looks of a lane may be under way at once; no limit where it
+                says nothing.
         """
         taken: list[Due] = []
         while len(taken) < free:
-            heap = self._next_heap(now_s, may_fail=self._away_failing < failing)
-            if heap is None:
+            found = [
+                (self._turns[lane_[0][1]].rank_s, lane)
+                for lane, lane_ in self._lanes.items()
+                if self._may_begin(lane, shares) and self._peek(lane) and lane_[0][0] <= now_s
+            ]
+            if not found:
                 break
-            due_s, node_id = heapq.heappop(heap)
-            turn = self._turns[node_id]
-            turn.is_away = True
-            self._away_failing += turn.failures > 0
+            lane = min(found, key=lambda one: one[0])[1]
+            due_s, node_id = heapq.heappop(self._lanes[lane])
+            self._turns[node_id].away = lane
+            self._away[lane] += 1
             taken.append(Due(node_id, now_s - due_s))
         return taken
 
@@ -117,12 +161,13 @@ class Schedule:
             at_once: There is more to come.
         """
         turn = self._turns.get(node_id)
-        if turn is None or not turn.is_away:
+        if turn is None or turn.away is None:
             return
-        self._away_failing -= turn.failures > 0
-        turn.is_away = False
+        self._away[turn.away] -= 1
+        turn.away = None
         turn.failures = turn.failures + 1 if is_failed else 0
-        if at_once and not is_failed:
+        turn.is_behind = at_once and not is_failed
+        if turn.is_behind:
             turn.due_s = now_s
         else:
             skipped = min(2.0 ** max(0, turn.failures - 1), self._max_backoff) - 1.0
@@ -133,19 +178,23 @@ class Schedule:
             )
         self._push(node_id, turn)
 
-    def next_due_s(self, *, failing: int) -> float:
+    def next_due_s(self, *, shares: Mapping[Lane, int]) -> float:
         """Return when `take` has something to return; infinity if only a `done` can tell."""
-        heaps = [self._healthy]
-        if self._away_failing < failing:
-            heaps.append(self._failing)
-        return min((heap[0][0] for heap in heaps if self._peek(heap)), default=math.inf)
+        return min(
+            (
+                heap[0][0]
+                for lane, heap in self._lanes.items()
+                if self._may_begin(lane, shares) and self._peek(lane)
+            ),
+            default=math.inf,
+        )
 
     def waiting(self, now_s: float) -> tuple[int, float]:
         """Return how many nodes wait although their turn has come, and the longest wait."""
         late = [
             now_s - turn.due_s
             for turn in self._turns.values()
-            if not turn.is_away and turn.due_s <= now_s
+            if turn.away is None and turn.due_s <= now_s
         ]
         return len(late), max(late, default=0.0)
 
@@ -155,20 +204,18 @@ class Schedule:
         return 0 if turn is None else turn.failures
 
     def _push(self, node_id: str, turn: _Turn) -> None:
-        heapq.heappush(self._failing if turn.failures else self._healthy, (turn.due_s, node_id))
+        heapq.heappush(self._lanes[turn.lane], (turn.due_s, node_id))
 
-    def _next_heap(self, now_s: float, *, may_fail: bool) -> list[tuple[float, str]] | None:
-        heaps = [self._healthy, self._failing] if may_fail else [self._healthy]
-        found = [heap for heap in heaps if self._peek(heap) and heap[0][0] <= now_s]
-        return min(found, key=lambda heap: heap[0], default=None)
+    def _may_begin(self, lane: Lane, shares: Mapping[Lane, int]) -> bool:
+        return self._away[lane] < shares.get(lane, math.inf)
 
-    def _peek(self, heap: list[tuple[float, str]]) -> bool:
-        """Whether *heap* has an entry, those that are void thrown out."""
+    def _peek(self, lane: Lane) -> bool:
+        """Whether *lane* has an entry, those that are void thrown out."""
+        heap = self._lanes[lane]
         while heap:
             due_s, node_id = heap[0]
             turn = self._turns.get(node_id)
-            is_valid = turn is not None and not turn.is_away and turn.due_s == due_s
-            if is_valid and turn is not None and bool(turn.failures) == (heap is self._failing):
+            if turn is not None and turn.away is None and turn.due_s == due_s and turn.lane is lane:
                 return True
             heapq.heappop(heap)
         return False

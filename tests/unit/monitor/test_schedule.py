@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evara_core.monitor.schedule import Schedule, next_on_grid, spread
+from evara_core.monitor.schedule import Lane, Schedule, next_on_grid, spread
 
 FOREVER = 10**6
 
@@ -20,8 +20,11 @@ def schedule_of(*node_ids: str, interval_s: float = 60.0) -> Schedule:
     return schedule
 
 
+ONE_FAILING = {Lane.FAILING: 1}
+
+
 def taken(schedule: Schedule, now_s: float, *, free: int = 100, failing: int = 100) -> list[str]:
-    return [due.node_id for due in schedule.take(now_s, free=free, failing=failing)]
+    return [due.node_id for due in schedule.take(now_s, free=free, shares={Lane.FAILING: failing})]
 
 
 @given(
@@ -45,12 +48,12 @@ def test_a_thousand_nodes_are_spread_over_the_minute() -> None:
 
 def test_a_turn_keeps_its_place_on_the_grid_however_long_the_look_takes() -> None:
     schedule = schedule_of("a")
-    first_s = schedule.next_due_s(failing=1)
+    first_s = schedule.next_due_s(shares=ONE_FAILING)
     assert taken(schedule, first_s) == ["a"]
 
     schedule.done("a", first_s + 150.0, is_failed=False)
 
-    assert schedule.next_due_s(failing=1) == pytest.approx(first_s + 180.0)
+    assert schedule.next_due_s(shares=ONE_FAILING) == pytest.approx(first_s + 180.0)
 
 
 def test_turns_that_passed_meanwhile_are_skipped() -> None:
@@ -67,7 +70,7 @@ def test_who_is_away_has_no_turn() -> None:
     taken(schedule, 60.0)
 
     assert taken(schedule, FOREVER) == []
-    assert schedule.next_due_s(failing=1) == math.inf
+    assert schedule.next_due_s(shares=ONE_FAILING) == math.inf
 
 
 def test_who_waited_longest_comes_first() -> None:
@@ -79,9 +82,9 @@ def test_who_waited_longest_comes_first() -> None:
 
 def test_says_how_long_each_has_waited() -> None:
     schedule = schedule_of("a")
-    due_s = schedule.next_due_s(failing=1)
+    due_s = schedule.next_due_s(shares=ONE_FAILING)
 
-    (due,) = schedule.take(due_s + 12.5, free=1, failing=1)
+    (due,) = schedule.take(due_s + 12.5, free=1, shares=ONE_FAILING)
 
     assert due.lag_s == pytest.approx(12.5)
 
@@ -92,17 +95,17 @@ def test_says_how_many_wait_and_how_long() -> None:
     count, longest_s = schedule.waiting(600.0)
 
     assert count == 2
-    assert longest_s == pytest.approx(600.0 - schedule.next_due_s(failing=1))
+    assert longest_s == pytest.approx(600.0 - schedule.next_due_s(shares=ONE_FAILING))
 
 
 def test_each_failure_doubles_the_pause_up_to_a_limit() -> None:
     schedule = Schedule(max_backoff_intervals=8)
     schedule.add("a", interval_s=60.0, now_s=0.0)
-    now_s, pauses = schedule.next_due_s(failing=1), []
+    now_s, pauses = schedule.next_due_s(shares=ONE_FAILING), []
     for _ in range(6):
         taken(schedule, now_s)
         schedule.done("a", now_s, is_failed=True)
-        due_s = schedule.next_due_s(failing=1)
+        due_s = schedule.next_due_s(shares=ONE_FAILING)
         pauses.append(round((due_s - now_s) / 60.0))
         now_s = due_s
 
@@ -116,7 +119,7 @@ def test_a_success_ends_the_pauses() -> None:
         taken(schedule, now_s)
         schedule.done("a", now_s, is_failed=is_failed)
 
-    assert schedule.next_due_s(failing=1) <= FOREVER + 60.0
+    assert schedule.next_due_s(shares=ONE_FAILING) <= FOREVER + 60.0
     assert schedule.failures("a") == 0
 
 
@@ -142,7 +145,7 @@ def test_when_no_failing_node_may_go_only_a_return_can_tell() -> None:
         schedule.done(node_id, 60.0, is_failed=True)
     taken(schedule, 500.0, failing=1)
 
-    assert schedule.next_due_s(failing=1) == math.inf
+    assert schedule.next_due_s(shares=ONE_FAILING) == math.inf
 
 
 def test_who_has_more_to_come_goes_on_at_once() -> None:
@@ -182,7 +185,7 @@ def test_another_interval_takes_effect_at_once() -> None:
 
     schedule.add("a", interval_s=10.0, now_s=0.0)
 
-    assert schedule.next_due_s(failing=1) <= 10.0
+    assert schedule.next_due_s(shares=ONE_FAILING) <= 10.0
     assert taken(schedule, 10.0) == ["a"]
     assert taken(schedule, 3600.0) == []
 
@@ -221,3 +224,55 @@ def test_no_node_is_ever_away_twice_or_lost(steps) -> None:
 
     waiting = known - away
     assert set(taken(schedule, now_s + FOREVER)) == waiting
+
+
+def test_an_urgent_node_goes_before_those_that_have_waited_a_little_longer() -> None:
+    schedule = Schedule()
+    for n in range(20):
+        schedule.add(f"n{n}", interval_s=60.0, now_s=0.0)
+    schedule.add("pump", interval_s=60.0, now_s=0.0, is_urgent=True)
+
+    assert taken(schedule, 100.0, free=1) == ["pump"]
+    assert len(taken(schedule, 100.0)) == 20
+
+
+def test_urgent_nodes_do_not_starve_the_others() -> None:
+    schedule = Schedule()
+    schedule.add("patient", interval_s=60.0, now_s=0.0)
+    for n in range(50):
+        schedule.add(f"n{n}", interval_s=60.0, now_s=0.0, is_urgent=True)
+
+    # Room for one look in five seconds, where fifty-one a minute are wanted.
+    turns = []
+    for second in range(60, 600, 5):
+        for node_id in taken(schedule, float(second), free=1):
+            turns.append(node_id)
+            schedule.done(node_id, float(second), is_failed=False)
+
+    assert "patient" in turns
+
+
+def test_who_becomes_urgent_keeps_its_moments() -> None:
+    schedule = Schedule()
+    schedule.add("a", interval_s=60.0, now_s=0.0)
+    before_s = schedule.next_due_s(shares={})
+
+    schedule.add("a", interval_s=60.0, now_s=0.0, is_urgent=True)
+
+    assert schedule.next_due_s(shares={}) == before_s
+    assert taken(schedule, 60.0) == ["a"]
+
+
+def test_nodes_that_catch_up_leave_room_for_what_is_new() -> None:
+    schedule = Schedule()
+    for n in range(10):
+        schedule.add(f"n{n}", interval_s=60.0, now_s=0.0)
+    for node_id in taken(schedule, 60.0):
+        schedule.done(node_id, 60.0, is_failed=False, at_once=True)
+
+    away = schedule.take(61.0, free=10, shares={Lane.BEHIND: 4})
+
+    assert len(away) == 4
+    assert schedule.next_due_s(shares={Lane.BEHIND: 4}) == math.inf
+    schedule.done(away[0].node_id, 61.0, is_failed=False)
+    assert schedule.next_due_s(shares={Lane.BEHIND: 4}) == 60.0
