@@ -59,6 +59,9 @@ class Asked:
     version: str | None = None
     """Of the API, that answers; None: there is but one."""
 
+    also: tuple[tuple[str, str], ...] = ()
+    """Headers that the answer carries whatever it is, such as where a rate limit stands."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -129,7 +132,7 @@ class Answers:
             etag = freshness.etag or etag_of(data + self._page_bytes(page))
             told |= cache_headers(etag=etag, is_private=freshness.is_private)
             if is_not_modified(asked.headers, etag=etag):
-                return Answer(status=304, headers=tuple(told.items()))
+                return Answer(status=304, headers=(*told.items(), *asked.also))
         meta = self._meta(
             asked,
             cached=is_cached,
@@ -141,7 +144,7 @@ class Answers:
         body = success_bytes(data, meta, naming=self._naming, keep=self._keep)
         sent = {"Content-Type": _JSON, "Cache-Control": _PRIVATE, **told}
         links = () if page is None else self._links(asked, page)
-        return Answer(status=status, body=body, headers=(*sent.items(), *links))
+        return Answer(status=status, body=body, headers=(*sent.items(), *links, *asked.also))
 
     def batch(self, asked: Asked, reply: BatchReply) -> Answer:
         """Return the answer to a batch: 200 or 201 for all of it, 207 for its parts."""
@@ -210,7 +213,8 @@ class Answers:
         else:
             body = error_bytes(found, self._meta(asked), naming=self._naming)
         sent = {"Content-Type": media_type, "Cache-Control": "no-store", **headers}
-        return Answer(status=entry.status, body=body, headers=(*sent.items(), ("Vary", "Accept")))
+        also = (("Vary", "Accept"), *asked.also)
+        return Answer(status=entry.status, body=body, headers=(*sent.items(), *also))
 
     def _meta(self, asked: Asked, **more: Any) -> ResponseMeta:  # noqa: ANN401 - of the model
         return ResponseMeta(

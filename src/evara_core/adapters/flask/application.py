@@ -14,6 +14,7 @@ from evara_core.adapters.flask.requests import (
     keep_request_id,
     request_id,
 )
+from evara_core.adapters.flask.versions import refuse_version
 from evara_core.api.request_ids import REQUEST_ID_HEADER
 from evara_core.errors import EvaraError
 
@@ -63,6 +64,7 @@ def init_app(
     keep_guard(app, guard)
     # The id comes first: what is refused before the view runs has one as well.
     app.before_request_funcs.setdefault(None, []).insert(0, lambda: keep_request_id(ids))
+    app.before_request_funcs[None].insert(1, refuse_version)
     app.after_request(_tell_request_id)
     _handle_errors(app, replies)
 

@@ -70,6 +70,7 @@ def asked() -> Asked:
         query=request.query_string.decode("latin-1"),
         headers={name.lower(): value for name, value in request.headers.items()},
         version=None if version is None else version.name,
+        also=tuple(g.get("evara_headers", ())),
     )
 
 

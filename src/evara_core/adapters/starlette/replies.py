@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from evara_core.clock import Clock
     from evara_core.query.paging import Page
 
-__all__ = ["Replies"]
+__all__ = ["Replies", "response_of"]
 
 
 class Replies:
@@ -74,11 +74,11 @@ class Replies:
             headers=headers,
             freshness=freshness,
         )
-        return _response(answer)
+        return response_of(answer)
 
     def batch(self, request: Request, reply: BatchReply) -> Response:
         """Return the answer to a batch: 200 or 201 for all of it, 207 for its parts."""
-        return _response(self._answers.batch(asked_by(request), reply))
+        return response_of(self._answers.batch(asked_by(request), reply))
 
     def error(
         self,
@@ -88,7 +88,7 @@ class Replies:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Return what a client may know of *error*, with the headers that belong to it."""
-        return _response(self._answers.error(asked_by(request), error, headers=headers))
+        return response_of(self._answers.error(asked_by(request), error, headers=headers))
 
     def framework_error(
         self,
@@ -101,19 +101,19 @@ class Replies:
         """Return an error that the framework raised by itself, such as a 405."""
         asked = asked_by(request)
         answer = self._answers.framework_error(asked, status, headers=headers, details=details)
-        return _response(answer)
+        return response_of(answer)
 
     def invalid(self, request: Request, details: Sequence[ErrorDetail]) -> Response:
         """Return the refusal of a request of which *details* tell what is wrong."""
-        return _response(self._answers.invalid(asked_by(request), details))
+        return response_of(self._answers.invalid(asked_by(request), details))
 
     def unexpected(self, request_id: str) -> Response:
         """Return the answer to a fault of ours."""
-        return _response(self._answers.unexpected(Asked(request_id=request_id)))
+        return response_of(self._answers.unexpected(Asked(request_id=request_id)))
 
     def unready(self, request: Request, failed: Sequence[str]) -> Response:
         """Return the answer of a readiness check that found *failed*."""
-        return _response(self._answers.unready(asked_by(request), failed))
+        return response_of(self._answers.unready(asked_by(request), failed))
 
     def handlers(
         self,
@@ -129,7 +129,8 @@ class Replies:
         return {EvaraError: on_error, HTTPException: on_http_error}
 
 
-def _response(answer: Answer) -> Response:
+def response_of(answer: Answer) -> Response:
+    """Return *answer* as Starlette sends it."""
     response = Response(answer.body, status_code=answer.status)
     for name, value in answer.headers:
         response.headers.append(name, value)

@@ -9,10 +9,21 @@ from evara_core.adapters.answers import Asked
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-__all__ = ["PATH_KEY", "REQUEST_ID_KEY", "VERSION_KEY", "asked_by", "request_id_of", "version_of"]
+__all__ = [
+    "ALSO_KEY",
+    "PATH_KEY",
+    "REQUEST_ID_KEY",
+    "VERSION_KEY",
+    "asked_by",
+    "request_id_of",
+    "version_of",
+]
 
 REQUEST_ID_KEY = "evara_request_id"
 """Where in the state of the ASGI scope the id lies."""
+
+ALSO_KEY = "evara_headers"
+"""Headers that the answer carries whatever it is."""
 
 VERSION_KEY = "evara_version"
 PATH_KEY = "evara_path"
@@ -41,4 +52,5 @@ def asked_by(connection: HTTPConnection) -> Asked:
         query=scope["query_string"].decode("latin-1"),
         headers=connection.headers,
         version=version_of(connection),
+        also=tuple(scope.get("state", {}).get(ALSO_KEY, ())),
     )
