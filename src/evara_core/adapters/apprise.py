@@ -13,7 +13,7 @@ from evara_core.errors import ConfigurationError
 from evara_core.monitor.delivery import Attempt, Channel, Outcome
 
 with provided_by("notify", package="apprise"):
-    import apprise
+    import apprise  # pyright: ignore[reportMissingImports] - most do without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,6 +11,7 @@ from evara_core.storage.tables.fleet import (
     nodes,
     thingspeak_mappings,
 )
+from evara_core.storage.tables.notify import deliveries, notification_groups
 from evara_core.storage.tables.records import alert_rules, audit_log
 from evara_core.storage.tables.telemetry import (
     METRIC_COLUMNS,
@@ -30,11 +31,13 @@ __all__ = [
     "communities",
     "counters",
     "customers",
+    "deliveries",
     "distributors",
     "field_mappings",
     "metadata",
     "node_operational_state",
     "nodes",
+    "notification_groups",
     "outbox",
     "readings",
     "rollup_marks",
