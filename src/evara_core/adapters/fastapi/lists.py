@@ -52,6 +52,17 @@ def list_parameters(spec: ListSpec) -> dict[str, Any]:
     if spec.sortable:
         ways = tuple(f"{sign}{name}" for name in spec.sortable for sign in ("", "-"))
         described.append(_parameter("sort", _names(ways), "A minus: descending.", is_list=True))
+    described.append(
+        _parameter("page", {"type": "integer", "minimum": 1}, "By number; not with `cursor`.")
+    )
+    if len(spec.count_modes) > 1:
+        modes = {"type": "string", "enum": list(map(str, spec.count_modes))}
+        described.append(_parameter("count", modes | {"default": str(spec.count_modes[0])}))
+    if spec.includes:
+        described.append(_parameter("include", _names(spec.includes), "Related.", is_list=True))
+    if any(field.operators for field in spec.fields):
+        text = "Groups of filters, such as `any(status=Alert,not(label__is_null=true))`."
+        described.append(_parameter("where", {"type": "string"}, text))
     if spec.searchable:
         text = f"Words, looked for in {', '.join(spec.searchable)}."
         described.append(_parameter("search", {"type": "string"}, text))
