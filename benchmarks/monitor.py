@@ -184,13 +184,16 @@ async def polled(source: ChannelSource, fleet: Fleet) -> float:
 
 
 async def one_cycle(monitor: Monitor, nodes: int) -> dict[str, float]:
-    """Run until every node has been looked at and all that came is published."""
+    """Run until every node has been looked at and what came is stored.
+
+    New rows come all the time: up to one in a hundred nodes may have one that still waits.
+    """
     before_s = cpu_s()
     started = time.perf_counter()
     async with anyio.create_task_group() as tasks:
         await tasks.start(monitor_run, monitor)
         with anyio.fail_after(PATIENCE_S):
-            while monitor.status().looks < nodes or monitor.status().queued_rows:  # noqa: ASYNC110 - it tells by numbers only
+            while is_busy(monitor, nodes):  # noqa: ASYNC110 - it tells by numbers only
                 await anyio.sleep(LOOK_AGAIN_S)
         wall_s = time.perf_counter() - started
         counters = monitor.status()
@@ -202,6 +205,11 @@ async def one_cycle(monitor: Monitor, nodes: int) -> dict[str, float]:
         "transitions": float(counters.transitions),
         "published": float(counters.published),
     }
+
+
+def is_busy(monitor: Monitor, nodes: int) -> bool:
+    status = monitor.status()
+    return status.looks < nodes or status.queued_rows > nodes // 100
 
 
 async def monitor_run(monitor: Monitor, *, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
