@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
+from evara_core import cli_rules
 from evara_core._optional import provided_by
 from evara_core.errors import EvaraError
 from evara_core.thingspeak.simulator.serving import Serving, serve
@@ -25,6 +26,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_rules.app, name="rules")
 
 
 @app.callback()
