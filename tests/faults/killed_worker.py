@@ -31,7 +31,7 @@ from evara_core.testing.samples import entry
 from evara_core.testing.source import MemorySource
 
 CHANNELS = 6
-ROWS = 1_500
+ROWS = 2_000
 PAGE = 20
 
 RULES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,9 @@ class _Episode:
     changed_at: datetime | None = None
     unknown_since: datetime | None = None
     resolved: Transition | None = None
+    seen: Transition | None = None
+    """Whether somebody acknowledged it, or took that back, if that is told."""
+
     counted_as: str | None = None
 
     def apply(self, transition: Transition) -> None:
@@ -69,6 +72,8 @@ class _Episode:
             case TransitionKind.RESOLVED:
                 self.severity = transition.severity
                 self.resolved = transition
+            case TransitionKind.ACKNOWLEDGED | TransitionKind.UNACKNOWLEDGED:
+                self.seen = transition
             case _:
                 # What else is told of an episode changes nothing in its row.
                 return
@@ -79,7 +84,7 @@ def store_alert_states(
 ) -> Statements[None]:
     """Replace alert states, each given with its node key; remove those that are idle."""
     newest = {(key, state.rule_id): state for key, state in states}
-    gone = [key for key, state in newest.items() if _is_idle(state)]
+    gone = [key for key, state in newest.items() if state.is_idle]
     for node_key, rules in _by_node(gone).items():
         yield Query(
             alert_states.delete().where(
@@ -87,7 +92,7 @@ def store_alert_states(
                 among(alert_states.c.rule_id, rules, dialect=dialect),
             )
         )
-    kept = sorted(key for key in newest if not _is_idle(newest[key]))
+    kept = sorted(key for key in newest if not newest[key].is_idle)
     if kept:
         rows: dict[str, list[Any]] = {
             "node_key": [node_key for node_key, _ in kept],
@@ -100,7 +105,9 @@ def store_alert_states(
 
 def load_alert_state(text: str) -> AlertState:
     """Return the state that `document` holds."""
-    found: dict[str, Any] = load_json(text)
+    known = {field.name for field in fields(AlertState)}
+    # What another version of the engine remembered as well is let go.
+    found = {name: value for name, value in load_json(text).items() if name in known}
     for name, value in found.items():
         if value is not None and (name.endswith(("_at", "since"))):
             found[name] = datetime.fromisoformat(value)
@@ -142,6 +149,7 @@ def store_transitions(told: Sequence[Told], counts: Counts, *, dialect: str) -> 
     # Those that end make room for those that begin.
     yield from _change([e for e in episodes if not e.is_new], dialect=dialect)
     yield from _open([e for e in episodes if e.is_new], dialect=dialect)
+    yield from _acknowledge([e.seen for e in episodes if e.seen is not None], dialect=dialect)
 
 
 def _applied(told: Iterable[Told], stored: Mapping[str, Row[Any]]) -> list[_Episode]:
@@ -202,6 +210,19 @@ def _open(episodes: Sequence[_Episode], *, dialect: str) -> Statements[None]:
     yield insert_rows(alert_history, rows | _end(episodes), dialect=dialect)
 
 
+def _acknowledge(seen: Sequence[Transition], *, dialect: str) -> Statements[None]:
+    """Apart from the rest: people acknowledge in transactions of their own."""
+    if seen:
+        given = [t if t.kind is TransitionKind.ACKNOWLEDGED else None for t in seen]
+        rows: dict[str, list[Any]] = {
+            "episode_id": [t.episode_id for t in seen],
+            "acknowledged_at": [t and t.at for t in given],
+            "acknowledged_by": [t and str(t.facts.get("acknowledged_by") or "") for t in given],
+            "note": [t and storable_text(str(t.facts.get("note") or "")) for t in given],
+        }
+        yield update_rows(alert_history, rows, key=("episode_id",), dialect=dialect)
+
+
 def _end(episodes: Sequence[_Episode]) -> dict[str, list[Any]]:
     """Return what may change in an episode after it fired."""
     resolved = [episode.resolved for episode in episodes]
@@ -215,11 +236,6 @@ def _end(episodes: Sequence[_Episode]) -> dict[str, list[Any]]:
         "resolved_sentence": [t and storable_text(t.sentence) for t in resolved],
         "resolved_facts": [t and storable_json(t.facts) for t in resolved],
     }
-
-
-def _is_idle(state: AlertState) -> bool:
-    """Whether there is nothing to remember, neither of the node nor of what people said."""
-    return state.phase is Phase.NORMAL and getattr(state, "shelved_at", None) is None
 
 
 def _by_node(keys: Iterable[tuple[int, str]]) -> dict[int, list[str]]:

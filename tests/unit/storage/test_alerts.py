@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -151,6 +152,33 @@ async def test_data_that_is_lost_leaves_the_episode_open(fleet):
     assert lost["unknown_since"] == START + timedelta(minutes=3)
     assert (await record(fleet, "e-1"))["unknown_since"] is None
     assert await listed(fleet, ACTIVE) == ["e-1"]
+
+
+async def test_who_acknowledged_it_in_the_engine_is_in_the_history(fleet):
+    seen = replace(
+        told(TransitionKind.ACKNOWLEDGED, "e-1", minute=3),
+        facts={"acknowledged_by": "asha", "note": "on my way"},
+    )
+    await tell(fleet, told(FIRED, "e-1"), seen)
+    acknowledged = await record(fleet, "e-1")
+    await tell(fleet, told(CHANGED, "e-1", minute=4))
+    kept = await record(fleet, "e-1")
+    await tell(fleet, told(TransitionKind.UNACKNOWLEDGED, "e-1", minute=5))
+
+    names = ("acknowledged_by", "acknowledged_at", "note")
+    assert [acknowledged[name] for name in names] == [
+        "asha",
+        START + timedelta(minutes=3),
+        "on my way",
+    ]
+    assert [kept[name] for name in names] == [acknowledged[name] for name in names]
+    assert [(await record(fleet, "e-1"))[name] for name in names] == [None, None, None]
+
+
+async def test_what_belongs_to_no_episode_changes_no_row(fleet):
+    await tell(fleet, told(TransitionKind.STORM, ""), told(TransitionKind.SHELVED, ""))
+
+    assert await listed(fleet, ALWAYS) == []
 
 
 async def test_an_end_before_the_beginning_is_moved_to_the_beginning(fleet):

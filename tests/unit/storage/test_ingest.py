@@ -259,6 +259,8 @@ def test_an_alert_state_comes_back_whole():
     )
 
     assert load_alert_state(dump_json(whole).decode()) == whole
+    newer = dump_json(whole).decode().replace("{", '{"of_a_later_version": 1, ', 1)
+    assert load_alert_state(newer) == whole
     assert load_alert_state(dump_json(AlertState(rule_id="r", node_id="n", rule_hash="h")).decode())
 
 
