@@ -21,6 +21,7 @@ from evara_core.errors import ConflictError, EvaraError, NotFoundError, StorageU
 from evara_core.monitor.decide import put_aside, taken_by_entries, taken_by_time
 from evara_core.monitor.look import Look, halves, packed, pardoned, refused
 from evara_core.monitor.ports import IngestReport
+from evara_core.monitor.rewritten import without_rewritten
 from evara_core.monitor.waiting import Backoff
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Writer:
             try:
                 async with self._one_at_a_time:
                     await self._agree()
-                    report = await self._commit(self._updates(lot))
+                    report = await self._commit(await self._compared(self._updates(lot)))
             except (StorageUnavailableError, ConflictError, NotFoundError) as error:
                 # The nodes are read again: who is gone or has moved on is then left out.
                 lots.appendleft((lot, failures))
@@ -128,7 +129,7 @@ class Writer:
                     smaller = halves(lot) or [[refused(lot[0], error)]]
                     lots.extendleft((part, _PATIENCE - 1) for part in reversed(smaller))
             else:
-                total = _sum(total, report)
+                total = total.plus(report)
                 if not failures:
                     self._recovered()
         self._recovered()
@@ -233,6 +234,20 @@ class Writer:
             if look.looked_at is not None:
                 self.looked(tracked, look.looked_at, has_more=look.has_more)
         return updates
+
+    async def _compared(self, updates: Sequence[NodeUpdate]) -> Sequence[NodeUpdate]:
+        if self._readings is None:
+            return updates
+        compared = []
+        for update in updates:
+            tracked = self._fleet.get(update.node.node_id)
+            if tracked is not None and tracked.translator is not None:
+                translator, now = tracked.translator, self._clock.now()
+                update = await without_rewritten(  # noqa: PLW2901 - the same one, less some
+                    update, self._readings, translator=translator, now=now
+                )
+            compared.append(update)
+        return compared
 
     def _updates_by_time(self) -> list[NodeUpdate]:
         now = self._clock.now()
@@ -382,11 +397,3 @@ def _fits(tracked: Tracked, look: Look) -> bool:
     if tracked.translator is None:
         return False
     return look.is_import or tracked.position == look.after
-
-
-def _sum(one: IngestReport, other: IngestReport) -> IngestReport:
-    return IngestReport(
-        stored=one.stored + other.stored,
-        duplicates=one.duplicates + other.duplicates,
-        set_aside=one.set_aside + other.set_aside,
-    )

@@ -87,6 +87,14 @@ class IngestReport:
     duplicates: int
     set_aside: int
 
+    def plus(self, other: IngestReport) -> IngestReport:
+        """Return what became of both batches."""
+        return IngestReport(
+            stored=self.stored + other.stored,
+            duplicates=self.duplicates + other.duplicates,
+            set_aside=self.set_aside + other.set_aside,
+        )
+
 
 class IngestStore(Protocol):
     """Where all that a look at the nodes yields is stored, in one transaction.

@@ -16,6 +16,8 @@ from evara_core.monitor.fleet import Fleet
 from evara_core.monitor.ingest import Writer
 from evara_core.monitor.look import Look, halves, packed
 from evara_core.monitor.ports import NodeUpdate
+from evara_core.monitor.replay import entry_in
+from evara_core.monitor.rewritten import REWRITTEN
 from evara_core.monitor.settings import MonitorSettings
 from evara_core.telemetry.kinds import STANDARD_KINDS
 from evara_core.testing.clock import ManualClock
@@ -255,3 +257,19 @@ async def test_long_history_is_stored_in_several_transactions(after_commit: bool
 
     assert bench.stored() == list(range(1, 951))
     assert bench.counters.commits == (7 if after_commit else 10)
+
+
+async def test_a_row_that_is_told_otherwise_than_before_is_kept_beside_the_first() -> None:
+    bench = Bench(MemoryStore())
+    await bench.writer.take([look("tank-1", 1, 4)])
+    again = [entry(1), entry(2, "55"), entry(3)]
+
+    report = await bench.writer.take(
+        [Look(node_id="tank-1", after=None, entries=again, is_import=True)]
+    )
+
+    assert (report.stored, report.duplicates, report.set_aside) == (0, 2, 1)
+    assert [r.values["level_cm"].value for r in bench.store.readings("tank-1")] == [100.0] * 4
+    (aside,) = bench.store.set_aside
+    assert aside.reason == REWRITTEN
+    assert entry_in(aside) == entry(2, "55.0")
