@@ -269,13 +269,15 @@ function isNewer(data, moment) {
 
 function onReading(reading) {
   const entry = nodes.get(reading.node_id);
+  const judged = {};
+  for (const name of ["status", "health_score"]) if (name in reading) judged[name] = reading[name];
   if (entry && isNewer(entry.data, reading.measured_at)) {
-    keep({ id: reading.node_id, values: { ...entry.data.values, ...reading.values }, last_reading_at: reading.measured_at });
+    keep({ id: reading.node_id, ...judged, values: { ...entry.data.values, ...reading.values }, last_reading_at: reading.measured_at });
   }
   if (reading.node_id !== chosen) return;
   const detail = $("detail").node;
   if (detail && isNewer(detail, reading.measured_at)) {
-    Object.assign(detail, { values: { ...detail.values, ...reading.values }, last_reading_at: reading.measured_at });
+    Object.assign(detail, { ...judged, values: { ...detail.values, ...reading.values }, last_reading_at: reading.measured_at });
     drawDetail();
   }
   // A fast replay sends only the newest of many readings: the chart asks for the others.
