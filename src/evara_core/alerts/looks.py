@@ -28,7 +28,9 @@ def is_quiet(record: Record, reading: Reading, now: datetime) -> bool:
     the last one, and no condition is true.
     """
     plan, at = record.plan, reading.measured_at
-    if record.cells or plan.looks_back or record.resume_us or record.sample_at is None:
+    if record.cells or record.woken or record.resume_us or record.sample_at is None:
+        return False
+    if plan.looks_back:
         return False
     if not record.sample_at < at <= reading.received_at <= now < record.quiet_until:
         return False
@@ -39,7 +41,8 @@ def is_quiet(record: Record, reading: Reading, now: datetime) -> bool:
         return False
     record.sample_at, record.bump_us = at, 0
     record.entry_id, record.values = reading.entry_id, reading.values
-    record.received_at = reading.received_at
+    if record.received_at is None or reading.received_at > record.received_at:
+        record.received_at = reading.received_at
     return True
 
 
@@ -60,6 +63,8 @@ def take(
     if not late:
         record.take(at, reading)
     record.hear(received_at)
+    if record.woken:
+        record.forget_wakes(late=late)
     at_us = record.sample_us or at_us
     sample = record.as_sample(record.values, at_us, 0.0, spoken_us=at_us)
     for rule in _concerned(record, sample):

@@ -124,6 +124,16 @@ class Record:
             self.received_at = received_at
         self.asleep, self.resume_us = False, 0
 
+    def forget_wakes(self, *, late: bool) -> None:
+        """Begin to count absence anew: something arrived, and it was news unless it is *late*."""
+        by_id = self.plan.by_id
+        woken = {
+            rule_id: at_us
+            for rule_id, at_us in (self.woken or {}).items()
+            if rule_id in by_id and late and not by_id[rule_id].by_arrival
+        }
+        self.woken = woken or None
+
     def put(self, rule_id: str, cell: Cell | None) -> None:
         """Set where a rule stands."""
         if cell is not None:

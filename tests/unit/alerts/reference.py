@@ -109,6 +109,8 @@ class Reference:
         if not late:
             self.sample = (measured, values)
         self.heard = received if self.heard is None else max(self.heard, received)
+        if self.silences or not late:
+            self.woken = -1
         if self.silences:
             self.judge(received, self.look(received, reading=True))
         elif not late:

@@ -114,7 +114,7 @@ class EngineMachine(RuleBasedStateMachine):
         heard = [(second(t.at), str(t.kind), str(t.severity), t.reason) for t in told]
         expected = sorted(self.model.told, key=lambda event: event[0])
         self.model.told = []
-        assert heard == expected
+        assert heard == expected, (heard, expected)
 
     @rule(
         gap=st.integers(0, 150),
