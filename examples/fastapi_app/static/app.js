@@ -324,10 +324,7 @@ function onState(state, error) {
   const texts = { live: "live", lost: "reconnecting …", refused: "signed out", off: "not connected" };
   $("link").dataset.state = state;
   $("link-text").textContent = texts[state];
-  if (state === "refused") {
-    notice(error);
-    askForToken();
-  }
+  if (state === "refused") signInAgain(error);
 }
 
 async function snapshot() {
@@ -364,6 +361,32 @@ function askForToken() {
   $("enter").hidden = false;
 }
 
+// In a demonstration the server says who may sign in. Each of its starts makes new keys, so this is asked again.
+async function demoUsers() {
+  const demo = await fetch("/demo/users", { cache: "no-store" }).then((r) => (r.ok ? r.json() : null)).catch(() => null);
+  if (!demo?.data) return false;
+  const before = $("user").selectedIndex;
+  const kept = sessionStorage.getItem("token");
+  api.speed = demo.data.speed;
+  if (demo.data.mode === "replay" && $("mode").hidden) {
+    rangeS = 2592000;
+    for (const button of $("ranges").children) button.setAttribute("aria-pressed", String(button.textContent === "30 d"));
+    $("mode").textContent = `replay × ${demo.data.speed}`;
+    $("mode").hidden = false;
+  }
+  $("user").replaceChildren(...demo.data.users.map((u) => made("option", { value: u.token }, `${u.name} (${u.role})`)));
+  if (demo.data.users.some((u) => u.token === kept)) $("user").value = kept;
+  else if (before >= 0) $("user").selectedIndex = before;
+  return true;
+}
+
+async function signInAgain(error) {
+  const token = $("user").value;
+  if (token && (await demoUsers()) && $("user").value !== token) return enter($("user").value);
+  notice(error);
+  askForToken();
+}
+
 async function begin() {
   $("ranges").replaceChildren(
     ...RANGES.map(([text, seconds]) =>
@@ -391,21 +414,9 @@ async function begin() {
   $("user").addEventListener("change", () => enter($("user").value));
   setInterval(() => { for (const entry of nodes.values()) entry.seen.textContent = ago(entry.data.last_reading_at, api.now()); }, 5000);
 
-  const demo = await fetch("/demo/users", { cache: "no-store" }).then((r) => (r.ok ? r.json() : null)).catch(() => null);
-  const kept = sessionStorage.getItem("token");
-  if (demo?.data) {
-    api.speed = demo.data.speed;
-    if (demo.data.mode === "replay") {
-      rangeS = 2592000;
-      for (const button of $("ranges").children) button.setAttribute("aria-pressed", String(button.textContent === "30 d"));
-      $("mode").textContent = `replay × ${demo.data.speed}`;
-      $("mode").hidden = false;
-    }
-    $("user").replaceChildren(...demo.data.users.map((u) => made("option", { value: u.token }, `${u.name} (${u.role})`)));
-    if (demo.data.users.some((u) => u.token === kept)) $("user").value = kept;
-    return enter($("user").value);
-  }
+  if (await demoUsers()) return enter($("user").value);
   askForToken();
+  const kept = sessionStorage.getItem("token");
   if (kept) await enter(kept);
 }
 
