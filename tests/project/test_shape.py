@@ -26,7 +26,7 @@ LONGEST_FUNCTION = 60
 SUPPRESSIONS_PER_1000_LINES = 6
 EXTRAS = {
     "aiohttp", "aiomqtt", "aiosqlite", "alembic", "asyncpg", "cryptography", "fastapi", "flask",
-    "numpy", "psycopg", "pyreqwest", "redis", "sqlalchemy", "starlette", "typer",
+    "apprise", "numpy", "opentelemetry", "prometheus_client", "psycopg", "pyreqwest", "redis", "sqlalchemy", "starlette", "typer",
 }  # fmt: skip
 """Not `rich`: httpx itself imports it where it is installed."""
 CORE = (
