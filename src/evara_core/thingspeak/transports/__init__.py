@@ -19,8 +19,8 @@ IDLE_S = 90.0
 """How long an idle connection is kept: longer than a polling cycle of 60 s, or each cycle
 would pay for new handshakes."""
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
-"""No answer is larger: 8,000 rows of eight full fields would be, but no channel has those."""
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""No answer is larger: 8,000 rows with eight full fields and a status are 19 MB."""
 
 
 class AsyncTransport(Protocol):
