@@ -15,7 +15,7 @@ from evara_core.adapters.fastapi.routes import declared_parameters_only
 from evara_core.adapters.starlette.replies import Replies
 from evara_core.api.envelope import ErrorResponse
 from fastapi_app.parts import running
-from fastapi_app.routes import alerts, around, me, nodes, streams
+from fastapi_app.routes import alerts, around, me, nodes, rules, streams
 from fastapi_app.security import SecurityHeadersMiddleware
 
 if TYPE_CHECKING:
@@ -72,6 +72,6 @@ def _api() -> APIRouter:
         dependencies=[Depends(declared_parameters_only)],
         responses={status: {"model": ErrorResponse} for status in _ERRORS},
     )
-    for module in (me, nodes, alerts, streams):
+    for module in (me, nodes, alerts, rules, streams):
         api.include_router(module.router)
     return api

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import anyio
 
 from evara_core.alerts.defaults import default_rules
-from evara_core.alerts.engine import AlertEngine
 from evara_core.clock import SystemClock
 from evara_core.errors import MissingExtraError
 from evara_core.monitor.runner import Monitor
 from evara_core.monitor.settings import MonitorSettings
+from evara_core.monitor.tenants import RuleWatch, TenantJudge
 from evara_core.realtime.memory import MemoryBus
 from evara_core.storage.engine import EngineLimits, engine_for
 from evara_core.storage.ingest import SqlIngestStore
 from evara_core.storage.migrate import migrate
 from evara_core.storage.outbox import SqlOutboxStore
+from evara_core.storage.rules import add_missing, all_rules, rules_stamp
+from evara_core.storage.units import AsyncUnit
 from evara_core.telemetry.kinds import STANDARD_KINDS
 from evara_core.thingspeak.client import AsyncClient
 from evara_core.thingspeak.source import ChannelSource
@@ -27,7 +29,7 @@ from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport
 from fastapi_app.parts import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -86,13 +88,16 @@ async def open_parts(
     """
     clock = clock or SystemClock()
     rules = tuple(default_rules() if rules is None else rules)
+    async with AsyncUnit(engine) as unit:
+        await unit.run(add_missing(rules, now=clock.now()))
+    judge = TenantJudge(await _stored_rules(engine))
     async with _bus(settings) as bus, AsyncClient(transport=_transport(settings)) as client:
         monitor = Monitor(
             store=SqlIngestStore(engine),
             outbox=SqlOutboxStore(engine),
             source=ChannelSource(client),
             bus=bus,
-            judge=AlertEngine(rules),
+            judge=judge,
             clock=clock,
             kinds=kinds,
             settings=monitor_settings(settings, speed=speed),
@@ -105,9 +110,27 @@ async def open_parts(
             verifier=verifier,
             rules=rules,
             monitor=monitor,
+            rule_watch=_rule_watch(engine, monitor, judge),
             clock=clock,
             demo=demo,
         )
+
+
+def _rule_watch(engine: AsyncEngine, monitor: Monitor, judge: TenantJudge) -> RuleWatch:
+    async def stamp() -> str:
+        async with AsyncUnit(engine, reads_only=True) as unit:
+            return await unit.run(rules_stamp())
+
+    async def apply(rules: Mapping[str | None, Sequence[AlertRule]]) -> object:
+        return await monitor.act(lambda now: judge.replace_rules(rules, now=now))
+
+    return RuleWatch(stamp=stamp, load=lambda: _stored_rules(engine), apply=apply)
+
+
+async def _stored_rules(engine: AsyncEngine) -> dict[str | None, Sequence[AlertRule]]:
+    async with AsyncUnit(engine, reads_only=True) as unit:
+        found = await unit.run(all_rules())
+    return {owner: loaded.rules for owner, loaded in found.items()}
 
 
 def _sleep_at(speed: float) -> Sleep:

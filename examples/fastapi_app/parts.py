@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from evara_core.alerts.rules import AlertRule
     from evara_core.clock import Clock
     from evara_core.monitor.runner import Monitor
+    from evara_core.monitor.tenants import RuleWatch
     from evara_core.realtime.ports import Bus
     from evara_core.settings import Settings
     from evara_core.storage.statements import Statements
@@ -83,6 +84,7 @@ class Parts:
         verifier: TokenVerifier,
         rules: Sequence[AlertRule] = (),
         monitor: Monitor | None = None,
+        rule_watch: RuleWatch | None = None,
         clock: Clock | None = None,
         demo: DemoUsers | None = None,
     ) -> None:
@@ -93,6 +95,7 @@ class Parts:
         self.bus = bus
         self.verifier = verifier
         self.monitor = monitor
+        self.rule_watch = rule_watch
         self.demo = demo
         self.clock = clock or system
         self.rule_names = {rule.id: rule.label or rule.id for rule in rules}
@@ -132,6 +135,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
         tasks.start_soon(kept_up, parts, "rights", lambda: _recheck(parts))
         if parts.monitor is not None:
             tasks.start_soon(kept_up, parts, "monitor", parts.monitor.run)
+        if parts.rule_watch is not None:
+            tasks.start_soon(kept_up, parts, "rules", parts.rule_watch.run)
         try:
             yield
         finally:

@@ -269,6 +269,8 @@ async def test_the_interface_describes_itself(platform: Platform) -> None:
         "/api/v1/alerts",
         "/api/v1/alerts/{alert_id}/acknowledge",
         "/api/v1/dashboard/stats",
+        "/api/v1/rules",
+        "/api/v1/rules/{rule_id}",
         "/api/v1/stream",
         "/api/v1/stream/position",
     } == set(described["paths"])

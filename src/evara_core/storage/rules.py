@@ -69,7 +69,7 @@ def all_rules() -> Statements[dict[str | None, LoadedRules]]:
 
 def rules_of(distributor_id: str | None) -> Statements[list[StoredRule]]:
     """End with what is at work for a tenant: its rules, and the platform's; None: only those."""
-    mine = _RULES.distributor_id.is_(None)
+    mine: ColumnElement[bool] = _RULES.distributor_id.is_(None)
     if distributor_id is not None:
         mine = or_(mine, _RULES.distributor_id == distributor_id)
     answer = yield Query(select(alert_rules).where(mine).order_by(_RULES.rule_id))

@@ -56,7 +56,7 @@ async def test_goes_back_to_nothing_and_forward_again(empty):
 
 
 async def test_goes_step_by_step(empty):
-    for revision in ("0001", "0002", "0003", "0004", "0005", "0006"):
+    for revision in ("0001", "0002", "0003", "0004", "0005", "0006", "0007"):
         await migrate(empty, revision)
 
         assert await ask(empty, current_revision) == revision
