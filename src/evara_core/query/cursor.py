@@ -29,6 +29,7 @@ from evara_core.errors import (
     InvalidParameterError,
 )
 from evara_core.query.ast import (
+    ALWAYS,
     AllOf,
     AnyOf,
     Compare,
@@ -155,13 +156,12 @@ def fingerprint(query: ListQuery) -> bytes:
     Equal for queries that differ only in limit, fields, includes or spelling. The scope is
     part of it, so that a cursor of one caller is not good for another.
     """
-    order = ",".join([f"-{key.field}" if key.descending else key.field for key in query.sort])
     parts = [
         query.resource,
         query.version,
-        order,
-        _canonical(query.where),
-        _canonical(query.scope),
+        query.order,
+        "" if query.where is ALWAYS else _canonical(query.where),
+        "" if query.scope is ALWAYS else _canonical(query.scope),
     ]
     if query.search:
         parts += [",".join(query.search_fields), *query.search]

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evara_core.errors import InvalidParameterError
-from evara_core.query.ast import AllOf, SortKey
+from evara_core.query.ast import ALWAYS, AllOf, SortKey
 from evara_core.query.filters import Budget, build_filter, parameter_names
 from evara_core.query.groups import parse_groups
 from evara_core.query.spec import CountMode, ListQuery
@@ -94,6 +94,8 @@ def _filters(spec: ListSpec, given: Mapping[str, list[str]], groups: str | None)
         parts.append(build_filter(spec, name, texts, budget=budget))
     if groups:
         parts.append(parse_groups(spec, groups, budget=budget))
+    if not parts:
+        return ALWAYS
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 

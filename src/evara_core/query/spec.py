@@ -304,12 +304,19 @@ class ListQuery:
     @property
     def condition(self) -> Condition:
         """All that a row must satisfy: filter, search and scope."""
-        parts = [part for part in (self.scope, self.where) if part != ALWAYS]
+        parts = [part for part in (self.scope, self.where) if part is not ALWAYS]
         parts += [
             AnyOf(tuple(Contains(name, word) for name in self.search_fields))
             for word in self.search
         ]
+        if not parts:
+            return ALWAYS
         return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
+
+    @property
+    def order(self) -> str:
+        """The sort keys in one text, as in `-created_at,id`."""
+        return ",".join([f"-{key.field}" if key.descending else key.field for key in self.sort])
 
     @property
     def offset(self) -> int:

@@ -131,8 +131,9 @@ def _statement(
         return statement
     order = ordering(
         [
-            Key(column_of(related.columns, key.field), key.descending, nullable=True)
+            Key(column=column, kind=column.type, descending=key.descending, nullable=True)
             for key in related.sort
+            for column in [column_of(related.columns, key.field)]
         ]
     )
     rank = func.row_number().over(partition_by=child, order_by=order or None).label("rank_")

@@ -48,6 +48,7 @@ class Key:
     """One step of the order in which rows are read."""
 
     column: SqlColumn
+    kind: TypeEngine[Any]
     descending: bool
     nullable: bool
 
@@ -77,7 +78,7 @@ def ranges(keys: Sequence[Key], position: Position) -> list[ColumnElement[bool]]
     steps = [
         _Step(
             key,
-            None if value is None else bindparam(_slot(place), type_=_key_type(key.column.type)),
+            None if value is None else bindparam(_slot(place), type_=_key_type(key.kind)),
         )
         for place, (key, value) in enumerate(zip(keys, position.values, strict=True))
     ]
@@ -97,7 +98,7 @@ def ranges(keys: Sequence[Key], position: Position) -> list[ColumnElement[bool]]
 def key_slots(keys: Sequence[Key], position: Position) -> dict[str, object]:
     """Return what to put into the slots of `ranges`."""
     return {
-        _slot(place): bind_value(value, key.column.type)
+        _slot(place): bind_value(value, key.kind)
         for place, (key, value) in enumerate(zip(keys, position.values, strict=True))
         if value is not None
     }

@@ -19,7 +19,6 @@ from evara_core.storage.estimates import Expected, expected_rows
 from evara_core.storage.includes import attach, parents_of
 from evara_core.storage.keyset import (
     Key,
-    key_reader,
     key_slots,
     never_null,
     ordering,
@@ -33,7 +32,7 @@ from evara_core.storage.statements import Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from sqlalchemy import Row, Select
+    from sqlalchemy import ColumnElement, Row, Select
     from sqlalchemy.sql.base import ExecutableOption
 
     from evara_core.query.ast import Condition
@@ -52,7 +51,6 @@ T = TypeVar("T")
 MOST_PLANS = 256
 """Shapes of queries kept per list. Clients choose them, so there must be an end."""
 
-_LIMIT = "evara_limit"
 _OFFSET = "evara_offset"
 
 
@@ -62,8 +60,7 @@ class _Plan:
 
     statements: tuple[Select[Any], ...]
     keys: tuple[Key, ...]
-    readers: tuple[tuple[int, Callable[[Any], KeyValue]], ...]
-    """For each sort key: its place in a row, and what a cursor carries of what is there."""
+    key_of: Callable[[Row[Any]], tuple[KeyValue, ...]]
 
     hidden: int
     """How many columns at the end of a row were not asked for."""
@@ -175,11 +172,11 @@ class ListSource:
         if query.count is CountMode.NONE:
             return None
         is_exact = query.count is CountMode.EXACT
-        shape = ("total", is_exact, self._shape(query))
+        shape = ("total", is_exact, query.count_cap, self._shape(query))
         statement = self._kept(shape, lambda: self._count(query, is_exact=is_exact))
         values = self._values(query)
         cap = query.count_cap
-        answer = yield Query(statement, values if is_exact else {**values, _LIMIT: cap + 1})
+        answer = yield Query(statement, values)
         count = int(answer.rows[0][0])
         if is_exact or count <= cap:
             return Total(count=count, kind=CountMode.EXACT)
@@ -196,7 +193,7 @@ class ListSource:
     def _count(self, query: ListQuery, *, is_exact: bool) -> Select[Any]:
         inner = self._matching_rows(query)
         if not is_exact:
-            inner = inner.limit(bindparam(_LIMIT, type_=Integer()))
+            inner = inner.limit(_number(query.count_cap + 1))
         return select(func.count()).select_from(inner.subquery())
 
     def _matching_rows(self, query: ListQuery) -> Select[Any]:
@@ -208,11 +205,8 @@ class ListSource:
     def _page(
         self, plan: _Plan, query: ListQuery, cutter: PageCutter
     ) -> Statements[Page[Row[Any]]]:
-        def key_of(row: Row[Any]) -> tuple[KeyValue, ...]:
-            return tuple([convert(row[place]) for place, convert in plan.readers])
-
         found = yield from self._find(plan, query, cutter)
-        page = cutter.cut(found, key_of)
+        page = cutter.cut(found, plan.key_of)
         if query.count is CountMode.NONE:
             return page
         total = yield from self.total(query)
@@ -229,9 +223,9 @@ class ListSource:
             values[_OFFSET] = query.offset
         found: list[Row[Any]] = []
         for statement in plan.statements:
-            answer = yield Query(statement, {**values, _LIMIT: cutter.needed - len(found)})
+            answer = yield Query(statement, values)
             found += answer.rows
-            if len(found) == cutter.needed:
+            if len(found) >= cutter.needed:
                 break
         return found
 
@@ -241,7 +235,8 @@ class ListSource:
             query.fields,
             query.is_sparse,
             query.includes,
-            query.sort,
+            query.order,
+            query.limit,
             query.page is None,
             position.backward,
             position.inclusive,
@@ -259,32 +254,34 @@ class ListSource:
         return kept
 
     def _make_plan(self, selected: Hashable, query: ListQuery, position: Position) -> _Plan:
-        selection = (
-            self._select_all(query) if isinstance(selected, str) else self._select_fields(query)
-        )
-        statement = selection.statement
-        if selected == "entities":
-            statement = statement.options(*self._loading(query))
+        match selected:
+            case "entities":
+                entity = self._statement.column_descriptions[0]["entity"]
+                selection = self._select_all(query, entity=entity)
+                statement = selection.statement.options(*self._loading(query))
+            case "rows":
+                selection = self._select_all(query)
+                statement = selection.statement
+            case _:
+                selection = self._select_fields(query)
+                statement = selection.statement
         keys = self._keys(query, position)
         statement = self._matching(statement, query).order_by(*ordering(keys))
-        statement = statement.limit(bindparam(_LIMIT, type_=Integer()))
+        statement = statement.limit(_number(query.limit + 1))
         if query.page is not None:
             statement = statement.offset(bindparam(_OFFSET, type_=Integer()))
         statements = [statement]
         if position.values:
             narrow = statement.having if self._is_grouped else statement.where
             statements = [narrow(condition) for condition in ranges(keys, position)]
-        readers = [
-            (place, key_reader(key.column))
-            for place, key in zip(selection.places, keys, strict=True)
-        ]
-        return _Plan(tuple(statements), tuple(keys), tuple(readers), selection.hidden)
+        return _Plan(tuple(statements), tuple(keys), selection.key_of, selection.hidden)
 
-    def _select_all(self, query: ListQuery) -> Selection:
+    def _select_all(self, query: ListQuery, *, entity: type | None = None) -> Selection:
         return with_keys(
             self._statement,
             [bare(each["expr"]) for each in self._statement.column_descriptions],
             [column_of(self._columns, key.field) for key in query.sort],
+            entity=entity,
         )
 
     def _select_fields(self, query: ListQuery) -> Selection:
@@ -327,7 +324,7 @@ class ListSource:
         if self._search is not None and query.search:
             statement = statement.where(*self._search.candidates(query.search))
         condition = query.condition
-        if condition == ALWAYS:
+        if condition is ALWAYS:
             return statement
         return statement.where(compile_criteria(condition, self._columns, bind=Slots()))
 
@@ -339,19 +336,22 @@ class ListSource:
 
     def _values(self, query: ListQuery) -> dict[str, object]:
         """Return what to put into the slots that `_matching` left."""
-        values = slot_values(query.condition, self._columns)
+        condition = query.condition
+        values = {} if condition is ALWAYS else slot_values(condition, self._columns)
         if self._search is not None and query.search:
             values |= self._search.slots(query.search)
         return values
 
     def _keys(self, query: ListQuery, position: Position) -> list[Key]:
+        columns = [column_of(self._columns, key.field) for key in query.sort]
         return [
             Key(
-                column=column_of(self._columns, key.field),
+                column=column,
+                kind=column.type,
                 descending=key.descending is not position.backward,
                 nullable=not self._is_never_null(key.field),
             )
-            for key in query.sort
+            for key, column in zip(query.sort, columns, strict=True)
         ]
 
     def _is_never_null(self, name: str) -> bool:
@@ -359,3 +359,9 @@ class ListSource:
             column = column_of(self._columns, name)
             self._never_null[name] = never_null(self._statement, column)
         return self._never_null[name]
+
+
+def _number(limit: int) -> ColumnElement[int]:
+    # Not a parameter: PostgreSQL would plan the statement anew for each page, in the hope of
+    # a better plan for a known limit.
+    return literal_column(str(limit), Integer())
