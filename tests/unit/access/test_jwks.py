@@ -389,7 +389,15 @@ async def test_purging_while_the_endpoint_is_away_leaves_nothing_open(
         {"kty": "OKP", "crv": "X25519", "kid": "b", "x": "A" * 43},
         {"kty": "OKP", "crv": "Ed25519", "kid": "b", "x": "AAAA"},
     ],
-    ids=lambda entry: json.dumps(entry)[:40],
+    ids=lambda entry: (
+        "-".join(
+            f"{name}={str(value)[:8]}"
+            for name, value in entry.items()
+            if name not in {"n", "x", "y"}
+        )
+        if isinstance(entry, dict)
+        else None
+    ),
 )
 def test_an_entry_that_is_no_usable_key_is_skipped_alone(entry: object) -> None:
     keys, skipped = parse_key_set(key_set(entry, ec_jwk("a")))

@@ -229,7 +229,9 @@ async def test_methods_are_told_apart_by_a_key_that_they_give(cache: Cache, call
         await Nameless().nodes()
 
 
-@pytest.mark.parametrize("argument", [object(), Draft("1"), lambda: 1, iter(())], ids=str)
+@pytest.mark.parametrize(
+    "argument", [object(), Draft("1"), lambda: 1, iter(())], ids=lambda value: type(value).__name__
+)
 async def test_arguments_without_a_stable_form_are_refused(cache: Cache, argument: object) -> None:
     @cache.cached(ttl=60, scope="public")
     async def nodes(x: object) -> int:
