@@ -25,8 +25,9 @@ LONGER_FILES = {
 LONGEST_FUNCTION = 60
 SUPPRESSIONS_PER_1000_LINES = 6
 EXTRAS = {
-    "aiohttp", "aiomqtt", "aiosqlite", "alembic", "asyncpg", "cryptography", "fastapi", "flask",
-    "apprise", "numpy", "opentelemetry", "prometheus_client", "psycopg", "pyreqwest", "redis", "sqlalchemy", "starlette", "typer",
+    "aiohttp", "aiomqtt", "aiosqlite", "alembic", "apprise", "asyncpg", "cryptography", "fastapi",
+    "flask", "numpy", "opentelemetry", "prometheus_client", "psycopg", "pyreqwest", "redis",
+    "sqlalchemy", "starlette", "typer",
 }  # fmt: skip
 """Not `rich`: httpx itself imports it where it is installed."""
 CORE = (

@@ -11,7 +11,7 @@ import inspect
 import time
 import traceback
 import zlib
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TYPE_CHECKING, cast
 
 import anyio
 import anyio.to_thread
@@ -65,10 +65,10 @@ async def send(
 
 async def close(transport: AsyncTransport | Transport) -> None:
     """Close either kind of transport."""
-    if hasattr(transport, "aclose"):
-        await transport.aclose()
+    if inspect.iscoroutinefunction(transport.send):
+        await cast("AsyncTransport", transport).aclose()
     else:
-        transport.close()
+        cast("Transport", transport).close()
 
 
 async def _awaited(response: Awaitable[Response]) -> Response:
