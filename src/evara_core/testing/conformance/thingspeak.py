@@ -11,7 +11,7 @@ import inspect
 import time
 import traceback
 import zlib
-from typing import Protocol, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import anyio
 import anyio.to_thread
