@@ -56,6 +56,10 @@ class ClientOptions(TypedDict, total=False):
     """Send keys in the URL, where every proxy on the way writes them down; only for servers
     that do not read the header."""
 
+    requests_per_s: float
+    """Send no more to the host, but for a burst of as many as there are connections. If not
+    told, requests go as they come: reads are not limited by ThingSpeak."""
+
     page_rows: int
     """How many entries to ask for at once, where many are wanted; 8,000, if not told."""
 
@@ -82,6 +86,7 @@ class ClientPlan:
         self.licence = options.get("licence", FREE)
         self.policy = options.get("policy", RetryPolicy())
         self.breakers = options.get("breakers") or Breakers()
+        self.requests_per_s = options.get("requests_per_s")
         calls = Calls(is_key_in_url=options.get("is_key_in_url", False))
         self.reads = Reads(
             calls,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from evara_core.thingspeak.pace import Pace
 from evara_core.thingspeak.paging import Rows
 from evara_core.thingspeak.retries import Pause, Send, exchange
 
@@ -35,7 +36,9 @@ T = TypeVar("T")
 class _Performing:
     """What both have."""
 
-    def __init__(self, plan: ClientPlan) -> None:
+    def __init__(self, plan: ClientPlan, connections: int) -> None:
+        per_s = plan.requests_per_s
+        self._pace = per_s and Pace(per_s, burst=connections, elapsed_s=plan.clock.elapsed_s)
         self._policy = plan.policy
         self._breakers = plan.breakers
         self._elapsed_s = plan.clock.elapsed_s
@@ -56,7 +59,7 @@ class AsyncPerformer(_Performing):
         plan: ClientPlan,
         sleep: Callable[[float], Awaitable[object]],
     ) -> None:
-        super().__init__(plan)
+        super().__init__(plan, transport.connections)
         self.transport = transport
         self._sleep = sleep
         self._slots = anyio.Semaphore(transport.connections)
@@ -148,6 +151,8 @@ class AsyncPerformer(_Performing):
                 self._slots.release()
 
     async def _enter(self) -> None:
+        if self._pace:
+            await self._sleep(self._pace.reserve())
         try:
             self._slots.acquire_nowait()
         except anyio.WouldBlock:
@@ -166,7 +171,7 @@ class Performer(_Performing):
     def __init__(
         self, transport: Transport, plan: ClientPlan, sleep: Callable[[float], object]
     ) -> None:
-        super().__init__(plan)
+        super().__init__(plan, transport.connections)
         self.transport = transport
         self._sleep = sleep
         self._slots = threading.Semaphore(transport.connections)
@@ -227,7 +232,7 @@ class Performer(_Performing):
 
     def fetch(self, call: Call[T]) -> T:
         """Return the answer to *call*, asking as often as the policy says."""
-        self._slots.acquire()
+        self._enter()
         is_inside = True
         flow = self._exchange(call)
         try:
@@ -235,7 +240,7 @@ class Performer(_Performing):
             while True:
                 if isinstance(ask, Send):
                     if not is_inside:
-                        self._slots.acquire()
+                        self._enter()
                         is_inside = True
                     try:
                         response = self.transport.send(ask.request, ask.timeout_s)
@@ -255,6 +260,11 @@ class Performer(_Performing):
             flow.close()
             if is_inside:
                 self._slots.release()
+
+    def _enter(self) -> None:
+        if self._pace:
+            self._sleep(self._pace.reserve())
+        self._slots.acquire()
 
     def _perform(self, ask: Call[Any] | Pause) -> Any:  # noqa: ANN401 - as the call says
         if isinstance(ask, Pause):

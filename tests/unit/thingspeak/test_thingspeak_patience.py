@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import anyio
@@ -14,6 +15,7 @@ from tests.unit.thingspeak.tiny import TinyBlockingServer, TinyServer, at
 from evara_core.errors import (
     AccessDeniedError,
     ChannelReset,
+    ConfigurationError,
     InvalidInputError,
     RateLimitedError,
     UpstreamError,
@@ -27,7 +29,10 @@ from evara_core.thingspeak.calls import Calls
 from evara_core.thingspeak.client import AsyncClient, Client
 from evara_core.thingspeak.messages import Request, Response
 from evara_core.thingspeak.models import Position
+from evara_core.thingspeak.paging import Rows
+from evara_core.thingspeak.resume import REORDER_ROWS, read_since
 from evara_core.thingspeak.retries import Pause, RetryPolicy, Send, exchange
+from evara_core.thingspeak.rows import entries_of, entry_of
 from evara_core.thingspeak.source import ChannelSource
 
 ROW = b'{"created_at":"2026-01-01T00:00:00Z","entry_id":1,"field1":"3"}'
@@ -436,3 +441,122 @@ async def test_a_private_channel_is_denied_on_every_read() -> None:
     for read in ("last", "channel", "age_s"):
         with pytest.raises(AccessDeniedError):
             await getattr(AsyncClient(transport=server, sleep=no_sleep), read)(9)
+
+
+async def test_a_pace_spreads_requests_after_a_first_burst() -> None:
+    time = SimulatedTime()
+    sent: list[float] = []
+
+    class Noting(TinyServer):
+        async def send(self, request: Request, timeout_s: float) -> Response:
+            sent.append(time.elapsed_s())
+            return self.answer(request)
+
+    transport = Noting(connections=3)
+    transport.write(at(0), field1="1")
+    client = AsyncClient(transport=transport, clock=time, sleep=time.sleep, requests_per_s=2)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(7):
+            tasks.start_soon(client.last, 9)
+        await time.pass_by(10)
+
+    assert sent == [0, 0, 0, 0.5, 1, 1.5, 2]
+
+
+def test_a_blocking_client_keeps_the_pace() -> None:
+    clock = ManualClock()
+    server = TinyServer(connections=1)
+    server.write(at(0), field1="1")
+    client = Client(
+        transport=TinyBlockingServer(server), clock=clock, sleep=clock.advance, requests_per_s=2
+    )
+
+    for _ in range(5):
+        client.last(9)
+
+    assert clock.elapsed_s() == 2.0
+
+
+@pytest.mark.parametrize("per_s", [-1, float("nan")])
+def test_a_pace_that_is_none_is_refused(per_s: float) -> None:
+    with pytest.raises(ConfigurationError):
+        Client(transport=TinyBlockingServer(TinyServer()), requests_per_s=per_s)
+
+
+async def test_a_row_further_displaced_than_rows_are_held_back_is_still_delivered() -> None:
+    server = TinyServer()
+    server.write(at(10_000_000 - 1), field1="its clock was ahead")
+    for n in range(REORDER_ROWS + 500):
+        server.write(at(60 * n), field1=str(n))
+    client = AsyncClient(transport=server, sleep=no_sleep)
+
+    ids = [entry.entry_id async for entry in client.entries_since(9, None)]
+
+    assert sorted(ids) == list(range(1, REORDER_ROWS + 502))
+    assert len(ids) == len(set(ids))
+
+
+async def test_rows_with_the_same_id_are_both_delivered() -> None:
+    server = TinyServer()
+    for n in range(5):
+        server.write(at(60 * n), field1=str(n))
+    server.rows.append((at(150), 3, {"field1": "written at the same moment as another"}))
+    client = AsyncClient(transport=server, sleep=no_sleep)
+
+    got = [entry.entry_id async for entry in client.entries_since(9, None)]
+
+    assert sorted(got) == [1, 2, 3, 3, 4, 5]
+
+
+async def test_a_late_search_ends_at_its_limit() -> None:
+    server = TinyServer()
+    for n in range(2000):
+        server.write(at(60 * n), field1=str(n))
+    position = Position(entry_id=2000, created_at=at(60 * 1999))
+    server.last_entry_id = 2001
+    reading = read_since(position, rows=50, late_rows=200)
+    asked = 0
+
+    ask = next(reading)
+    with suppress(StopIteration):
+        while True:
+            if isinstance(ask, Rows):
+                ask = reading.send(None)
+            else:
+                asked += 1
+                call = Calls().feed(9, None, rows=ask.rows, start=ask.start, end=ask.end)
+                ask = reading.send(call.read(server.answer(call.request)))
+
+    assert asked == 1 + 1 + 4
+
+
+async def test_a_crowded_second_in_the_past_is_said() -> None:
+    server = TinyServer()
+    for n in range(8_100):
+        server.write(at(0), field1=str(n))
+    server.write(at(60), field1="x")
+    position = Position(entry_id=8101, created_at=at(60))
+    server.last_entry_id = 8102
+    client = AsyncClient(transport=server, sleep=no_sleep)
+
+    with pytest.raises(UpstreamGarbageError):
+        await client.batch_since(9, position)
+
+
+async def test_a_channel_described_wrongly_is_garbage_when_asked_for() -> None:
+    body = b'{"channel":{"id":9,"name":[],"last_entry_id":null},"feeds":[]}'
+    client = AsyncClient(transport=TinyServer(failures=[Response(200, body)]), sleep=no_sleep)
+
+    with pytest.raises(UpstreamGarbageError, match="channel 9"):
+        await client.channel(9)
+
+
+def test_a_page_of_rows_and_a_single_row_are_read_alike() -> None:
+    rows = [
+        {"created_at": "2026-01-01T00:00:00Z", "entry_id": n, "field1": "1", "field3": None}
+        for n in range(1, 4)
+    ]
+
+    assert entries_of(rows) == [entry_of(row) for row in rows]
+    assert {repr(entry) for entry in entries_of(rows)} == {repr(entry_of(row)) for row in rows}

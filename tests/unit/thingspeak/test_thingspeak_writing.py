@@ -26,15 +26,18 @@ from evara_core.errors import (
 )
 from evara_core.testing.clock import ManualClock
 from evara_core.testing.simulated import SimulatedTime
-from evara_core.thingspeak.client import AsyncClient
+from evara_core.thingspeak.bulk import MAX_LISTED
+from evara_core.thingspeak.client import AsyncClient, Client
 from evara_core.thingspeak.models import FREE, PAID, Licence, NewEntry
 from evara_core.thingspeak.outgoing import new_entry, render_bulk, render_update
 from evara_core.thingspeak.simulator.app import Simulator
 from evara_core.thingspeak.simulator.channel import SimulatedChannel
 from evara_core.thingspeak.simulator.faults import HangUp, Instead
+from evara_core.thingspeak.simulator.loopback import loopback_in_thread
 from evara_core.thingspeak.simulator.profile import PAID as PAID_CHANNEL
 from evara_core.thingspeak.simulator.profile import RAILS
 from evara_core.thingspeak.spacing import MAX_WAITING, AsyncSpacing
+from evara_core.thingspeak.transports.httpx import HttpxTransport
 
 CHANNEL = 9
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -469,3 +472,71 @@ async def test_an_open_breaker_is_not_waited_for(client: AsyncClient, simulator:
     with pytest.raises(UpstreamOpenError):
         await client.write(CHANNEL, {1: "x"}, write_key="WRONGWRONGWRONG1")
     assert await client.write(CHANNEL, {1: "x"}) == 1
+
+
+def test_a_blocking_client_writes_as_carefully(clock: ManualClock) -> None:
+    simulator = Simulator(clock=clock)
+    channel = simulator.create_channel(channel_id=CHANNEL)
+    simulator.faults.add(HangUp(takes_effect=True), method="POST", times=1)
+    with (
+        loopback_in_thread(simulator) as url,
+        Client(
+            transport=HttpxTransport(origin=url),
+            write_key=channel.write_key,
+            clock=clock,
+            sleep=clock.advance,
+        ) as client,
+    ):
+        first = client.write(CHANNEL, {1: "once"})
+        second = client.write(CHANNEL, {1: "again"})
+        report = client.bulk_write(
+            CHANNEL, [NewEntry(created_at=NOON - timedelta(days=1), fields={1: "old"})]
+        )
+
+    assert (first, second, report.accepted) == (1, 2, 1)
+    assert clock.elapsed_s() >= 15
+
+
+async def test_a_look_that_fails_ends_the_confirmation(
+    client: AsyncClient, simulator: Simulator
+) -> None:
+    simulator.faults.add(Instead(status=503), method="GET")
+
+    report = await client.bulk_write(
+        CHANNEL, [NewEntry(created_at=NOON, fields={1: 1})], confirm_s=10
+    )
+
+    assert (report.accepted, report.confirmed) == (1, None)
+    assert report.error is not None
+
+
+async def test_only_so_many_reasons_are_listed(client: AsyncClient) -> None:
+    report = await client.bulk_write(CHANNEL, [NewEntry(created_at=NOON)] * (MAX_LISTED + 5))
+
+    assert report.left_out == MAX_LISTED + 5
+    assert len(report.left_out_list) == MAX_LISTED
+
+
+async def test_turns_of_channels_that_are_due_are_forgotten(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evara_core.thingspeak.spacing.MAX_CHANNELS", 10)
+
+    async def sleep(seconds: float) -> None:
+        clock.advance(seconds)
+
+    spacing = AsyncSpacing(clock=clock, sleep=sleep)
+    for channel_id in range(30):
+        async with spacing.turn(channel_id, 15):
+            pass
+        clock.advance(2)
+
+    assert len(spacing._queues) <= 11
+
+
+async def test_a_wrong_read_key_does_not_stop_a_write_that_came_too_soon(
+    client: AsyncClient, simulator: Simulator, clock: ManualClock, channel: SimulatedChannel
+) -> None:
+    simulator.faults.add(Instead(status=200, body=b"0"), method="POST", times=1)
+
+    assert await client.write(CHANNEL, {1: "x"}, read_key="WRONGWRONGWRONG1") == 1
