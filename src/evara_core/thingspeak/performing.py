@@ -38,7 +38,9 @@ class _Performing:
 
     def __init__(self, plan: ClientPlan, connections: int) -> None:
         per_s = plan.requests_per_s
-        self._pace = per_s and Pace(per_s, burst=connections, elapsed_s=plan.clock.elapsed_s)
+        self._pace: Pace | None = None
+        if per_s is not None:
+            self._pace = Pace(per_s, burst=connections, elapsed_s=plan.clock.elapsed_s)
         self._policy = plan.policy
         self._breakers = plan.breakers
         self._elapsed_s = plan.clock.elapsed_s
