@@ -47,7 +47,7 @@ def replan(
             story.sample = record.sample(rule, now_us)
             reason = "rule_paused" if rule_id in paused else "rule_deleted"
             close(rule, gone, gone.episode, reason, now_us, story.tell)
-    record.plan = plan
+    record.work_by(plan)
     record.history = _adapted(record.history, plan)
     if record.sample_at is None:
         return

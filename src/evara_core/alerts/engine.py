@@ -17,7 +17,7 @@ from evara_core.alerts.editing import carry_over, replan
 from evara_core.alerts.looks import is_quiet, pass_time, take
 from evara_core.alerts.moments import from_us, to_us
 from evara_core.alerts.plan import Compiler, Plan, plan_rules
-from evara_core.alerts.records import ALWAYS, Record
+from evara_core.alerts.records import Record
 from evara_core.alerts.sample import NOTHING
 from evara_core.alerts.stored import exported, restore_state
 from evara_core.alerts.story import Story, closed_orphans
@@ -122,8 +122,10 @@ class AlertEngine:
                 self._take(record, reading, now, story)
         if story is None:
             return []
-        self._schedule(record)
-        return closed_orphans(record) + story.transitions()
+        self._schedule(record, record.soonest_us())
+        if record.orphans:
+            return closed_orphans(record) + story.transitions()
+        return story.transitions()
 
     def tick(self, *, now: datetime) -> list[Transition]:
         """Return what came due without a reading: holds, silence, keeps, escalations.
@@ -145,7 +147,7 @@ class AlertEngine:
                 for rule in record.rules_awake():
                     pass_time(record, rule, now_us, story)
             told += story.transitions()
-            self._schedule(record)
+            self._schedule(record, record.next_due_us())
         return told
 
     def next_due(self) -> datetime | None:
@@ -196,7 +198,11 @@ class AlertEngine:
         heard_at = [s.last_received_at for s in states if s.last_received_at is not None]
         record.sample_at = last_sample_at or max(seen_at, default=None)
         record.received_at = last_received_at or max(heard_at, default=None)
+        record.base_at = min(
+            (at for at in (record.sample_at, record.received_at) if at is not None), default=None
+        )
         record.values = values
+        record.has_marks = True
         # What comes again with the same moment was judged before.
         record.entry_id = _LAST_ENTRY
         if record.history is not None:
@@ -209,7 +215,7 @@ class AlertEngine:
         if record.orphans:
             self._agenda.put(record, 0)
         else:
-            self._schedule(record)
+            self._schedule(record, record.next_due_us())
 
     def looks_back_s(self, kind: str) -> int:
         """Return how far the rules for nodes of *kind* look back, in seconds; 0: not at all."""
@@ -259,7 +265,7 @@ class AlertEngine:
         for record in self._records.values():
             story = self._story(record)
             replan(record, self._plan_for(record.node), story, to_us(now), paused=paused)
-            self._schedule(record)
+            self._schedule(record, record.next_due_us())
             told += story.transitions()
         return told
 
@@ -337,7 +343,8 @@ class AlertEngine:
         return Story(record, self.maintenance, self.faults)
 
     def _told(self, record: Record, story: Story) -> list[Transition]:
-        self._schedule(record)
+        record.is_moved = record.has_marks = True
+        self._schedule(record, record.next_due_us())
         return story.transitions()
 
     def _plan_for(self, node: Node) -> Plan:
@@ -353,7 +360,7 @@ class AlertEngine:
 
     def _enrol(self, node: Node, record: Record | None) -> Record:
         if record is not None and record.node.kind == node.kind:
-            record.node = node
+            record.move_to(node)
             return record
         self.forget(node.node_id)
         record = self._records[node.node_id] = Record(node, self._plan_for(node))
@@ -368,15 +375,16 @@ class AlertEngine:
         if not take(record, reading, at, received_at, story):
             self.counts.late += 1
 
-    def _schedule(self, record: Record) -> None:
+    def _schedule(self, record: Record, due_us: int | None) -> None:
         """See to it that `tick` looks at *record* when something comes due for it."""
-        due_us = record.next_due_us()
-        record.quiet_until = ALWAYS if due_us is None else from_us(due_us)
+        if record.is_moved:
+            record.look_ahead()
         if due_us is not None:
             self._agenda.put(record, max(due_us, record.resume_us))
-        end_us = record.next_mark_end_us()
-        if end_us is not None:
-            self._agenda.put(record, end_us)
+        if record.has_marks:
+            end_us = record.next_mark_end_us()
+            if end_us is not None:
+                self._agenda.put(record, end_us)
 
 
 def _ordered(readings: Sequence[Reading]) -> Sequence[Reading]:

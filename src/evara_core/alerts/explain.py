@@ -39,7 +39,7 @@ def facts_of(
         "severity": str(episode.severity),
         "values": values,
         "quality": qualities,
-        "when": render(rule.rule.when),
+        "when": rule.when_text,
         "hold_s": rule.hold_us / _US,
         "true_since": from_us(episode.true_since_us).isoformat(),
         "true_for_s": (at_us - episode.true_since_us) / _US,

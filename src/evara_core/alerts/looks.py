@@ -34,6 +34,8 @@ def is_quiet(record: Record, reading: Reading, now: datetime) -> bool:
         return False
     if not record.sample_at < at <= reading.received_at <= now < record.quiet_until:
         return False
+    if record.base_at is None or now - record.base_at > record.wake_span:
+        return False
     try:
         if plan.screen(reading.values, record.node.config, None):
             return False
@@ -43,6 +45,7 @@ def is_quiet(record: Record, reading: Reading, now: datetime) -> bool:
     record.entry_id, record.values = reading.entry_id, reading.values
     if record.received_at is None or reading.received_at > record.received_at:
         record.received_at = reading.received_at
+    record.base_at = at
     return True
 
 
@@ -51,8 +54,32 @@ def take(
 ) -> bool:
     """Judge *reading* as measured and received at these moments; return whether it was in time."""
     late = record.is_late(at, reading.entry_id)
-    received_us = to_us(received_at)
     at_us = to_us(at)
+    received_us = at_us if received_at == at else to_us(received_at)
+    if record.may_be_due(max(at, received_at)):
+        _pass_time_until(record, at_us, received_us, story, late=late)
+    if not late:
+        record.take(at, reading)
+    record.hear(received_at)
+    if record.woken:
+        record.forget_wakes(late=late)
+    if late or record.bump_us:
+        at_us = record.sample_us or at_us
+    sample = record.as_sample(record.values, at_us, 0.0, spoken_us=at_us)
+    for rule in _concerned(record, sample):
+        if rule.by_arrival:
+            _judge(record, rule, sample, received_us, story)
+        elif not late:
+            _judge(record, rule, sample, at_us, story)
+    if record.is_moved:
+        record.look_ahead()
+    return not late
+
+
+def _pass_time_until(
+    record: Record, at_us: int, received_us: int, story: Story, *, late: bool
+) -> None:
+    """Take what came due before a reading that was measured and received at these moments."""
     can_hear = not record.waits_at(received_us)
     for rule in record.rules_awake():
         if rule.by_arrival:
@@ -60,19 +87,6 @@ def take(
                 pass_time(record, rule, received_us - 1, story)
         elif not late:
             pass_time(record, rule, at_us - 1, story)
-    if not late:
-        record.take(at, reading)
-    record.hear(received_at)
-    if record.woken:
-        record.forget_wakes(late=late)
-    at_us = record.sample_us or at_us
-    sample = record.as_sample(record.values, at_us, 0.0, spoken_us=at_us)
-    for rule in _concerned(record, sample):
-        if rule.by_arrival:
-            _judge(record, rule, sample, received_us, story)
-        elif not late:
-            _judge(record, rule, sample, at_us, story)
-    return not late
 
 
 def pass_time(record: Record, rule: CompiledRule, until_us: int, story: Story) -> None:
@@ -87,6 +101,7 @@ def pass_time(record: Record, rule: CompiledRule, until_us: int, story: Story) -
             # At the very moment at which a sample grows stale, it has spoken until then.
             story.sample = record.sample(rule, timer_us - 1)
             record.put(rule.id, expire(rule, cell, story.sample, timer_us, story.tell))
+            record.is_moved = True
         elif due_us is not None and due_us <= until_us:
             record.wake(rule, due_us)
             _judge(record, rule, record.sample(rule, due_us), due_us, story)
@@ -101,24 +116,39 @@ def _concerned(record: Record, sample: Sample) -> Iterable[CompiledRule]:
         hits = plan.screen(sample.values, sample.config, sample)
     except Exception:  # noqa: BLE001 - each rule is judged alone, and the bad one found
         return plan.rules
-    if not hits and not record.cells:
-        return ()
-    cells = record.cells
-    return [rule for n, rule in enumerate(plan.rules) if hits >> n & 1 or rule.id in cells]
+    by_id = plan.by_id
+    for rule_id in record.cells:
+        hits |= 1 << by_id[rule_id].number
+    concerned = []
+    while hits:
+        lowest = hits & -hits
+        concerned.append(plan.rules[lowest.bit_length() - 1])
+        hits ^= lowest
+    return concerned
 
 
 def _judge(record: Record, rule: CompiledRule, sample: Sample, at_us: int, story: Story) -> None:
     story.sample = sample
+    before = cell = record.cells.get(rule.id)
+    stood = None if before is None else (before.phase, before.answer)
     try:
-        cell = record.cells.get(rule.id)
         if rule in record.changed:
             record.changed = tuple(other for other in record.changed if other is not rule)
             cell = reconsider(rule, cell, sample, at_us, story)
+            record.is_moved = True
         else:
             cell = judge(rule, cell, sample, at_us, story.tell)
     except Exception as error:  # noqa: BLE001 - one bad rule must not disturb another
         story.faults[rule.id] = repr(error)
-    else:
-        record.put(rule.id, cell)
-        if story.faults:
-            story.faults.pop(rule.id, None)
+        return
+    if cell is None:
+        if before is not None:
+            del record.cells[rule.id]
+    elif cell is not before:
+        record.cells[rule.id] = cell
+        record.is_moved = True
+    elif rule.levels or stood != (cell.phase, cell.answer):
+        # Else what was due stays due at the same moment, or later.
+        record.is_moved = True
+    if story.faults:
+        story.faults.pop(rule.id, None)

@@ -26,6 +26,7 @@ from evara_core.alerts.conditions import (
 from evara_core.alerts.episodes import Severity
 from evara_core.alerts.history import needs_of
 from evara_core.alerts.moments import from_us, span_us, to_us
+from evara_core.alerts.rendering import render
 from evara_core.alerts.rules import OnUnknown
 from evara_core.errors import InvalidRuleError
 
@@ -98,6 +99,7 @@ class CompiledRule:
         "levels",
         "looks_back",
         "metrics",
+        "number",
         "on_unknown",
         "open",
         "principal",
@@ -111,6 +113,7 @@ class CompiledRule:
         "unknown_limit_us",
         "wakes",
         "when",
+        "when_text",
     )
 
     def __init__(self, rule: AlertRule, compiler: Compiler) -> None:
@@ -120,6 +123,7 @@ class CompiledRule:
         self.on_unknown = OnUnknown(rule.on_unknown)
         self.trees = [rule.when, *(level.when for level in rule.levels)]
         self.when = compiler.ask(rule.when)
+        self.when_text = render(rule.when)
         self.clear = None
         if rule.clear_when is not None:
             self.trees.append(rule.clear_when)
@@ -132,6 +136,9 @@ class CompiledRule:
 
         self._set_times(rule)
         self._set_nature(rule)
+        self.number = 0
+        """Its place in the plan, from 0."""
+
         self.open = 0
         """How many of its episodes are open."""
 
@@ -200,12 +207,15 @@ class CompiledRule:
 class Plan:
     """The rules of one kind of node."""
 
-    __slots__ = ("by_id", "looks_back", "needs", "rules", "screen", "wakers")
+    __slots__ = ("by_id", "looks_back", "needs", "rules", "scheduled", "screen", "wakers")
 
     def __init__(self, rules: Sequence[CompiledRule], compiler: Compiler) -> None:
         self.rules = tuple(rules)
         self.by_id = {rule.id: rule for rule in rules}
+        for number, rule in enumerate(rules):
+            rule.number = number
         self.wakers = tuple(rule for rule in rules if rule.wakes)
+        self.scheduled = tuple(rule for rule in rules if rule.is_scheduled)
         self.needs = needs_of(tree for rule in rules for tree in rule.trees)
         self.looks_back = any(rule.looks_back for rule in rules)
         self.screen = compiler.screen(self.rules)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from evara_core.alerts.history import History
 from evara_core.alerts.machine import due_of
-from evara_core.alerts.moments import to_us
+from evara_core.alerts.moments import from_us, to_us
 from evara_core.alerts.sample import NOTHING, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from evara_core.alerts.cells import Cell, Mark
     from evara_core.alerts.episodes import AlertState
     from evara_core.alerts.plan import CompiledRule, Plan
     from evara_core.telemetry.models import Measured, Node, Reading
 
-__all__ = ["ALWAYS", "NEVER", "Record"]
+__all__ = ["Record"]
 
-ALWAYS = datetime.max.replace(tzinfo=UTC)
-NEVER = datetime.min.replace(tzinfo=UTC)
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
 
 _US = 1_000_000
 _INTERVALS = 3
@@ -35,12 +34,16 @@ class Record:
 
     __slots__ = (
         "asleep",
+        "base_at",
         "bump_us",
         "cells",
         "changed",
         "entry_id",
         "evidence",
+        "has_marks",
         "history",
+        "interval_us",
+        "is_moved",
         "node",
         "orphans",
         "plan",
@@ -50,13 +53,16 @@ class Record:
         "sample_at",
         "scheduled_us",
         "shelves",
+        "timers_us",
         "values",
+        "wake_span",
         "woken",
     )
 
     def __init__(self, node: Node, plan: Plan) -> None:
         self.node = node
         self.plan = plan
+        self.interval_us = round(node.expected_interval_s * _US)
         self.sample_at: datetime | None = None
         self.bump_us = 0
         """What the newest sample came after others of the same moment."""
@@ -80,8 +86,21 @@ class Record:
         """Rules that mean something else than when their states were stored."""
 
         self.scheduled_us: int | None = None
-        self.quiet_until = NEVER
-        """Before this, nothing comes due for a node without cells by the passing of time."""
+        self.timers_us: int | None = None
+        """When something comes due whatever arrives until then."""
+
+        self.quiet_until = _ALWAYS
+        """The same, to be compared with the moments of readings."""
+
+        self.is_moved = True
+        """Whether `timers_us` must be worked out anew."""
+
+        self.base_at: datetime | None = None
+        self.wake_span = self._least_span()
+        """So long after `base_at`, at the earliest, absence may come to say something."""
+
+        self.has_marks = False
+        """Whether people said something that may run out."""
 
         self.resume_us = 0
         """Nothing is judged by absence before this; 0: somebody listens."""
@@ -99,10 +118,26 @@ class Record:
         """When something last arrived."""
         return None if self.received_at is None else to_us(self.received_at)
 
-    @property
-    def interval_us(self) -> int:
-        """How often the node is expected to report."""
-        return round(self.node.expected_interval_s * _US)
+    def move_to(self, node: Node) -> None:
+        """Take the newest configuration of the node."""
+        if node.expected_interval_s != self.node.expected_interval_s:
+            self.interval_us = round(node.expected_interval_s * _US)
+            self.wake_span = self._least_span()
+        self.node = node
+
+    def work_by(self, plan: Plan) -> None:
+        """Take other rules."""
+        self.plan = plan
+        self.wake_span = self._least_span()
+        self.is_moved = True
+
+    def _least_span(self) -> timedelta:
+        usual_us = self.interval_us * _INTERVALS
+        spans_us = []
+        for rule in self.plan.rules:
+            spans_us += [rule.fresh_us or usual_us, *rule.silences_us]
+            spans_us += [count * self.interval_us for count in rule.silences]
+        return timedelta(microseconds=min(spans_us, default=usual_us))
 
     def is_late(self, at: datetime, entry_id: int) -> bool:
         """Whether a sample is not newer than the newest that was judged."""
@@ -122,6 +157,10 @@ class Record:
         """Note that something arrived."""
         if self.received_at is None or received_at > self.received_at:
             self.received_at = received_at
+        if self.sample_at is not None and self.sample_at < self.received_at:
+            self.base_at = self.sample_at
+        else:
+            self.base_at = self.received_at
         self.asleep, self.resume_us = False, 0
 
     def forget_wakes(self, *, late: bool) -> None:
@@ -133,6 +172,7 @@ class Record:
             if rule_id in by_id and late and not by_id[rule_id].by_arrival
         }
         self.woken = woken or None
+        self.is_moved = True
 
     def put(self, rule_id: str, cell: Cell | None) -> None:
         """Set where a rule stands."""
@@ -152,15 +192,23 @@ class Record:
         """Return when *rule* must be judged again though nothing came, or None."""
         if cell is None and not rule.wakes:
             return None
+        return self._wake_us(rule, self.sample_us, self.received_us)
+
+    def _wake_us(
+        self, rule: CompiledRule, sample_us: int | None, received_us: int | None
+    ) -> int | None:
+        base_us = received_us if rule.by_arrival else sample_us
+        if base_us is None:
+            return None
+        stale_us = base_us + (rule.fresh_us or self.interval_us * _INTERVALS)
+        if self.woken is None and not rule.by_arrival and not rule.is_scheduled:
+            return stale_us
         woken_us = -1 if self.woken is None else self.woken.get(rule.id, -1)
-        wakes = []
-        if (stale_us := self.fresh_until_us(rule)) is not None:
-            wakes.append(stale_us)
-        if rule.by_arrival and (heard_us := self.received_us) is not None:
-            wakes += [heard_us + silence_us for silence_us in rule.silences_us]
-            wakes += [heard_us + count * self.interval_us for count in rule.silences]
-        if rule.is_scheduled and wakes:
-            base_us = (self.received_us if rule.by_arrival else self.sample_us) or 0
+        wakes = [stale_us]
+        if rule.by_arrival:
+            wakes += [base_us + silence_us for silence_us in rule.silences_us]
+            wakes += [base_us + count * self.interval_us for count in rule.silences]
+        if rule.is_scheduled:
             edge_us = rule.next_edge_us(max(woken_us, base_us))
             if edge_us is not None:
                 wakes.append(edge_us)
@@ -171,16 +219,40 @@ class Record:
         if self.woken is None:
             self.woken = {}
         self.woken[rule.id] = at_us
+        self.is_moved = True
+
+    def look_ahead(self) -> None:
+        """Work out when something comes due whatever arrives until then."""
+        by_id = self.plan.by_id
+        dues = [due_of(by_id[rule_id], cell) for rule_id, cell in self.cells.items()]
+        for rule in self.plan.scheduled:
+            woken_us = 0 if self.woken is None else self.woken.get(rule.id, 0)
+            base_us = (self.received_us if rule.by_arrival else self.sample_us) or 0
+            dues.append(rule.next_edge_us(max(woken_us, base_us)))
+        self.timers_us = min((due_us for due_us in dues if due_us is not None), default=None)
+        self.quiet_until = _ALWAYS if self.timers_us is None else from_us(self.timers_us)
+        self.is_moved = False
+
+    def may_be_due(self, at: datetime) -> bool:
+        """Whether something may have come due before a moment."""
+        if self.is_moved or self.base_at is None or at >= self.quiet_until:
+            return True
+        return at - self.base_at > self.wake_span
+
+    def soonest_us(self) -> int | None:
+        """Return a moment before which nothing comes due without a reading, quickly."""
+        if self.base_at is None or not (self.cells or self.plan.wakers):
+            return self.timers_us
+        wake_us = to_us(self.base_at + self.wake_span)
+        return wake_us if self.timers_us is None else min(wake_us, self.timers_us)
 
     def next_due_us(self) -> int | None:
-        """Return when a rule has something to say without a reading, or None."""
-        dues = []
-        for rule in self.rules_awake():
-            cell = self.cells.get(rule.id)
-            dues.append(self.next_wake_us(rule, cell))
-            if cell is not None:
-                dues.append(due_of(rule, cell))
-        return min((due_us for due_us in dues if due_us is not None), default=None)
+        """Return when something comes due without a reading; None: nothing does."""
+        sample_us, received_us = self.sample_us, self.received_us
+        wakes = [self._wake_us(rule, sample_us, received_us) for rule in self.rules_awake()]
+        by_id = self.plan.by_id
+        timers = [due_of(by_id[rule_id], cell) for rule_id, cell in self.cells.items()]
+        return min((us for us in (*wakes, *timers) if us is not None), default=None)
 
     def next_mark_end_us(self) -> int | None:
         """Return when something that a person said runs out, or None."""
@@ -188,17 +260,21 @@ class Record:
         ends = [episode.ack.until_us for episode in episodes if episode.ack is not None]
         if self.shelves is not None:
             ends += [mark.until_us for mark in self.shelves.values()]
+        self.has_marks = bool(ends)
         return min((end_us for end_us in ends if end_us is not None), default=None)
 
     def waits_at(self, at_us: int) -> bool:
         """Whether absence says nothing at a moment, because nobody could listen."""
         return self.asleep or self.resume_us > at_us
 
-    def rules_awake(self) -> tuple[CompiledRule, ...] | list[CompiledRule]:
+    def rules_awake(self) -> Sequence[CompiledRule]:
         """Return the rules for which something may come due by the passing of time."""
+        wakers = self.plan.wakers
         if not self.cells:
-            return self.plan.wakers
-        return [rule for rule in self.plan.rules if rule.wakes or rule.id in self.cells]
+            return wakers
+        by_id = self.plan.by_id
+        others = [by_id[rule_id] for rule_id in self.cells if not by_id[rule_id].wakes]
+        return [*wakers, *others]
 
     def sample(self, rule: CompiledRule, at_us: int) -> Sample:
         """Return what the node says at a moment that is not before its newest sample."""

@@ -9,7 +9,6 @@ from evara_core.alerts.cells import Episode
 from evara_core.alerts.episodes import Severity, Transition, TransitionKind
 from evara_core.alerts.explain import facts_of, sentence_of
 from evara_core.alerts.moments import from_us
-from evara_core.alerts.sample import NOTHING
 from evara_core.alerts.stored import episode_id
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class Story:
         """By rule: why it could not be evaluated."""
 
         self._told: list[Transition] = []
-        self.sample: Sample = record.as_sample(NOTHING, 0, None)
+        self.sample: Sample | None = None
         """The sample that is being judged."""
 
     def tell(
@@ -58,7 +57,8 @@ class Story:
         node = self._record.node
         if kind is TransitionKind.FIRED:
             episode.id = episode_id(rule, node.node_id, episode)
-        facts = facts_of(rule, node, self.sample, episode, at_us)
+        sample = self.sample or self._record.sample(rule, at_us)
+        facts = facts_of(rule, node, sample, episode, at_us)
         self._told.append(
             Transition(
                 kind=kind,
