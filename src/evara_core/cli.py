@@ -12,6 +12,7 @@ from typing import Annotated
 from evara_core import cli_rules
 from evara_core._optional import provided_by
 from evara_core.errors import EvaraError
+from evara_core.serialization import dump_json
 from evara_core.thingspeak.simulator.serving import Serving, serve
 
 with provided_by("cli", package="typer"):
@@ -28,6 +29,10 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_rules.app, name="rules")
+
+Database = Annotated[
+    str, typer.Option(envvar="EVARA_DATABASE__URL", help="sqlite:///FILE or postgresql://…")
+]
 
 
 @app.callback()
@@ -66,6 +71,39 @@ def simulate(
         has_control=control,
     )
     _run_until_stopped(serving)
+
+
+@app.command()
+def migrate(database: Database) -> None:
+    """Bring a database to the newest schema. Doing it again changes nothing."""
+    from evara_core.cli_storage import migrate_database  # noqa: PLC0415 - needs the extra `sql`
+
+    migrate_database(database)
+    typer.echo("the database has the newest schema")
+
+
+@app.command("import")
+def import_export(
+    file: Annotated[Path, typer.Argument(help="A ThingSpeak export, as CSV.")],
+    node: Annotated[str, typer.Option(help="The id of the node whose channel it is of.")],
+    database: Database,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Store a ThingSpeak export as readings of a node, the way of all readings.
+
+    Every row ends up stored, known already, or set aside with its reason. Doing it again
+    stores nothing twice. Stop the monitor that looks after the node meanwhile.
+    """
+    from evara_core.cli_storage import import_file  # noqa: PLC0415 - needs the extra `sql`
+
+    report = import_file(file, node, database, with_progress=not as_json)
+    if as_json:
+        typer.echo(dump_json(report))
+        return
+    typer.echo(
+        f"{report.rows:,} rows: {report.stored:,} stored, {report.duplicates:,} known already, "
+        f"{report.set_aside:,} set aside"
+    )
 
 
 def _run_until_stopped(serving: Serving) -> None:
