@@ -58,6 +58,7 @@ def take(
     received_us = at_us if received_at == at else to_us(received_at)
     if record.may_be_due(max(at, received_at)):
         _pass_time_until(record, at_us, received_us, story, late=late)
+        record.is_moved = True
     if not late:
         record.take(at, reading)
     record.hear(received_at)
@@ -144,6 +145,7 @@ def _judge(record: Record, rule: CompiledRule, sample: Sample, at_us: int, story
     if cell is None:
         if before is not None:
             del record.cells[rule.id]
+            record.is_moved = True
     elif cell is not before:
         record.cells[rule.id] = cell
         record.is_moved = True
