@@ -132,9 +132,12 @@ async def test_the_stream_tells_what_is_published(platform: Platform) -> None:
         next(chunks)
         has_begun()
         parser = EventParser()
-        found = next(events for events in (list(parser.feed(c)) for c in chunks) if events)
+        # The platform publishes readings of its own, too.
+        found = next(
+            event for chunk in chunks for event in parser.feed(chunk) if '"a":1' in event.data
+        )
         response.close()
-        return response.status_code, found[0]
+        return response.status_code, found
 
     async with flask_beside(platform) as app, platform.client() as client:
         publish = partial(anyio.from_thread.run, platform.parts.bus.publish, [message])
@@ -142,4 +145,3 @@ async def test_the_stream_tells_what_is_published(platform: Platform) -> None:
         status, event = await anyio.to_thread.run_sync(listener)
 
     assert (status, event.event) == (200, "reading")
-    assert '"a":1' in event.data
