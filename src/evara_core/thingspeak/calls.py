@@ -117,7 +117,7 @@ class Calls:
         return Call(request, read_bulk, channel_id, is_repeatable=False)
 
     def _get(self, target: str, key: Key | None) -> Request:
-        return Request(target=target, key=key, is_key_in_url=self._is_key_in_url)
+        return Request(target, key, "GET", None, None, self._is_key_in_url)
 
 
 def _checked(channel_id: int) -> int:

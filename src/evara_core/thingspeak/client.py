@@ -145,8 +145,14 @@ class AsyncClient:
         read_key: AnyKey = None,
     ) -> list[Entry]:
         """Return the first *most* of what `entries_since` yields; for those who poll."""
-        flow = self._plan.reads.entries_since(channel_id, read_key, position)
+        reads = self._plan.reads
+        key = reads.key(read_key)
         del read_key
+        page = await self._performer.fetch(reads.first_since(channel_id, key, position))
+        fresh = reads.all_since(page, position)
+        if fresh is not None:
+            return fresh[:most]
+        flow = reads.entries_since(channel_id, key, position, page)
         return await self._performer.collect(flow, most)
 
     async def write(
@@ -318,8 +324,14 @@ class Client:
         read_key: AnyKey = None,
     ) -> list[Entry]:
         """Do what `AsyncClient.batch_since` does."""
-        flow = self._plan.reads.entries_since(channel_id, read_key, position)
+        reads = self._plan.reads
+        key = reads.key(read_key)
         del read_key
+        page = self._performer.fetch(reads.first_since(channel_id, key, position))
+        fresh = reads.all_since(page, position)
+        if fresh is not None:
+            return fresh[:most]
+        flow = reads.entries_since(channel_id, key, position, page)
         return self._performer.collect(flow, most)
 
     def write(

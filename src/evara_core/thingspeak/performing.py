@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from evara_core.flow import Flow
-    from evara_core.thingspeak.messages import Call, Response
+    from evara_core.thingspeak.messages import Call
     from evara_core.thingspeak.models import Entry
     from evara_core.thingspeak.options import ClientPlan
     from evara_core.thingspeak.reads import RowsFlow
@@ -45,11 +45,6 @@ class _Performing:
         self._breakers = plan.breakers
         self._elapsed_s = plan.clock.elapsed_s
         self._chance = plan.chance
-
-    def _exchange(self, call: Call[T]) -> Flow[Send | Pause, Response | None, T]:
-        return exchange(
-            call, self._policy, self._breakers, elapsed_s=self._elapsed_s, chance=self._chance
-        )
 
 
 class AsyncPerformer(_Performing):
@@ -123,9 +118,12 @@ class AsyncPerformer(_Performing):
 
     async def fetch(self, call: Call[T]) -> T:
         """Return the answer to *call*, asking as often as the policy says."""
-        await self._enter()
+        if self._pace or not self._slots.value:
+            await self._enter()
+        else:
+            self._slots.acquire_nowait()
         is_inside = True
-        flow = self._exchange(call)
+        flow = exchange(call, self._policy, self._breakers, self._elapsed_s, self._chance)
         try:
             ask = next(flow)
             while True:
@@ -236,7 +234,7 @@ class Performer(_Performing):
         """Return the answer to *call*, asking as often as the policy says."""
         self._enter()
         is_inside = True
-        flow = self._exchange(call)
+        flow = exchange(call, self._policy, self._breakers, self._elapsed_s, self._chance)
         try:
             ask = next(flow)
             while True:

@@ -93,7 +93,7 @@ def read_feed(response: Response) -> Page:
         UpstreamError: Another failure.
     """
     payload = payload_of(response)
-    if _is_bare(payload, REFUSED):
+    if type(payload) is not dict and _is_bare(payload, REFUSED):
         raise AccessDeniedError(NOT_OPENED)
     try:
         return Page(payload["channel"], entries_of(payload["feeds"]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evara_core.thingspeak.history import read_history
 from evara_core.thingspeak.keys import as_key
 from evara_core.thingspeak.paging import MAX_ROWS
-from evara_core.thingspeak.resume import VainSearches, read_since
+from evara_core.thingspeak.resume import VainSearches, all_since, first_window, read_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,10 +120,25 @@ class Reads:
         channel_id: int,
         key: AnyKey,
         position: Position | None,
+        page: Page | None = None,
     ) -> RowsFlow:
-        """Read what came after *position*, in the order of the ids."""
-        reading = read_since(position, rows=self._page_rows, searches=self._searches)
+        """Read what came after *position*, in the order of the ids.
+
+        *page* is the answer to `first_since`, if it is there already.
+        """
+        reading = read_since(position, page=page, rows=self._page_rows, searches=self._searches)
         return self._ask(channel_id, key, reading)
+
+    def first_since(
+        self, channel_id: int, key: Key | None, position: Position | None
+    ) -> Call[Page]:
+        """Ask for what nearly always is all that came after *position*."""
+        rows, start, _ = first_window(position, rows=self._page_rows)
+        return self._calls.feed(channel_id, key, rows=rows, start=start, extras=self._extras)
+
+    def all_since(self, page: Page, position: Position | None) -> list[Entry] | None:
+        """Return what came after *position*; None if *page* alone does not tell."""
+        return all_since(page, position, rows=self._page_rows)
 
     def _or_nothing(
         self, call: Call[Any], channel_id: int, key: Key | None

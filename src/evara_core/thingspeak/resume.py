@@ -39,7 +39,14 @@ if TYPE_CHECKING:
     from evara_core.thingspeak.paging import Reading
     from evara_core.thingspeak.rows import Page
 
-__all__ = ["LATE_ROWS", "REORDER_ROWS", "VainSearches", "read_since"]
+__all__ = [
+    "LATE_ROWS",
+    "REORDER_ROWS",
+    "VainSearches",
+    "all_since",
+    "first_window",
+    "read_since",
+]
 
 LATE_ROWS = 32_000
 """How many rows before the position are looked through for a late one, before we believe
@@ -73,9 +80,32 @@ class VainSearches:
         return self._vain.get(channel_id) == (after, last)
 
 
+def first_window(position: Position | None, *, rows: int = MAX_ROWS) -> Window:
+    """Return what to ask for first, which nearly always is all there is to ask for."""
+    lower = DISTANT_PAST if position is None else position.created_at
+    return Window(min(FRESH_ROWS, rows), lower)
+
+
+def all_since(page: Page, position: Position | None, *, rows: int = MAX_ROWS) -> list[Entry] | None:
+    """Return what came after *position* if *page*, the answer to the first window, tells.
+
+    None: something is missing or out of order, and `read_since` finds out.
+    """
+    entries = page.entries
+    if position is None or len(entries) >= min(rows, FRESH_ROWS):
+        return None
+    if not _is_among(entries[:1], position):
+        return None
+    fresh, after = entries[1:], position.entry_id
+    if (page.last_entry_id or 0) != after + len(fresh) or not _follow(fresh, after):
+        return None
+    return fresh
+
+
 def read_since(
     position: Position | None,
     *,
+    page: Page | None = None,
     rows: int = MAX_ROWS,
     late_rows: int = LATE_ROWS,
     searches: VainSearches | None = None,
@@ -86,6 +116,7 @@ def read_since(
 
     Args:
         position: The last entry that was taken.
+        page: The answer to the first window, if it is there already.
         rows: How many rows to ask for at once.
         late_rows: How many older rows to look through for one that is missing.
         searches: What was looked for in vain before.
@@ -93,18 +124,18 @@ def read_since(
     Raises:
         ChannelReset: The row at *position* is gone or different, or ids start again.
     """
-    lower = DISTANT_PAST if position is None else position.created_at
-    size = min(rows, FRESH_ROWS)
-    page = yield Window(size, lower)
-    assert page is not None
-    is_whole = len(page.entries) < size
+    first = first_window(position, rows=rows)
+    if page is None:
+        page = yield first
+        assert page is not None
+    fresh = all_since(page, position, rows=rows)
+    if fresh is not None:
+        # As it nearly always is: nothing is missing, and all is in order.
+        yield Rows(fresh)
+        return
+    lower = first.start
+    is_whole = len(page.entries) < first.rows
     after = 0 if position is None else position.entry_id
-    if is_whole and position is not None and _is_among(page.entries[:1], position):
-        fresh = page.entries[1:]
-        if (page.last_entry_id or 0) == after + len(fresh) and _follow(fresh, after):
-            # As it nearly always is: nothing is missing, and all is in order.
-            yield Rows(fresh)
-            return
     last = max([page.last_entry_id or 0, *(entry.entry_id for entry in page.entries)])
     queue = _InOrder(after=after, last=last)
     if position is not None:
@@ -204,8 +235,8 @@ def _read_late(end: datetime, queue: _InOrder, rows: int, late_rows: int) -> Rea
 def _is_among(entries: Iterable[Entry], position: Position) -> bool:
     for entry in entries:
         if entry.entry_id == position.entry_id and entry.created_at == position.created_at:
-            now = entry.fields
-            return all(now.get(number, held) == held for number, held in position.held)
+            now, before = entry.fields, position.held
+            return not before or all(now.get(number, held) == held for number, held in before)
     return False
 
 

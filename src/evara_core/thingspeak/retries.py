@@ -72,7 +72,6 @@ def exchange(
     call: Call[T],
     policy: RetryPolicy,
     breakers: Breakers,
-    *,
     elapsed_s: Callable[[], float],
     chance: Callable[[], float],
 ) -> Flow[Ask, Answer, T]:
@@ -81,13 +80,12 @@ def exchange(
     Raises:
         UpstreamError: The last attempt failed. What it raised is what you get.
     """
-    started_s = elapsed_s()
+    started_s = now_s = elapsed_s()
     road = (call.channel_id, call.request.key)
     me = object()
     failure: UpstreamError | None = None
     failures = 0
     while True:
-        now_s = elapsed_s()
         try:
             breakers.admit(road, me, now_s=now_s)
         except UpstreamOpenError as is_open:
@@ -115,3 +113,4 @@ def exchange(
         if elapsed_s() - started_s + pause_s >= policy.total_s:
             raise failure
         yield Pause(pause_s)
+        now_s = elapsed_s()

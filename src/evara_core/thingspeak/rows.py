@@ -6,16 +6,12 @@ Whatever is wrong raises `ValueError`, `TypeError`, `KeyError`, `AttributeError`
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from evara_core.errors import InvalidInputError, UpstreamGarbageError
 from evara_core.thingspeak.models import Channel, Entry
 from evara_core.thingspeak.times import parse_time
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
 
 __all__ = [
     "FIELDS",
@@ -30,6 +26,8 @@ __all__ = [
 
 FIELDS: Final = tuple((number, f"field{number}") for number in range(1, 9))
 """The fields of an entry: number and name."""
+
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 MALFORMED: Final = (AttributeError, KeyError, TypeError, ValueError, InvalidInputError)
 
@@ -72,8 +70,12 @@ def entries_of(rows: Any) -> list[Entry]:  # noqa: ANN401 - checked here
     if not isinstance(rows, list):
         raise TypeError(type(rows).__name__)
     entries = _alike(rows) or [entry_of(row) for row in rows]
-    if not all(a.created_at < b.created_at for a, b in pairwise(entries)):
-        entries.sort(key=_by_time)
+    latest = _BEFORE_ALL
+    for entry in entries:
+        if entry.created_at <= latest:
+            entries.sort(key=_by_time)
+            break
+        latest = entry.created_at
     return entries
 
 
@@ -87,49 +89,45 @@ def _alike(rows: list[Any]) -> list[Entry] | None:
         return None
     names = [(number, name) for number, name in FIELDS if name in first]
     width = len(names) + 2
-    entries = []
+    entries: list[Any] = []
     try:
         for row in rows:
-            entry_id = row["entry_id"]
-            fields = {number: row[name] for number, name in names}
-            if len(row) != width or type(entry_id) is not int or entry_id < 0:
+            if len(row) != width:
                 return None
-            for value in fields.values():
+            fields = {}
+            for number, name in names:
+                fields[number] = value = row[name]
                 if value is not None and type(value) is not str:
                     return None
-            created_at = parse_time(row["created_at"])
-            entries.append(_plain_entry(entry_id, created_at, fields))
+            entry_id = row["entry_id"]
+            if type(entry_id) is not int or entry_id < 0:
+                return None
+            entry = _Blank(entry_id, parse_time(row["created_at"]), fields)
+            entry.__class__ = _ENTRY
+            entries.append(entry)
     except MALFORMED:
         return None
     return entries
 
 
-def _setter(name: str) -> Callable[[Entry, object], None]:
-    put: Callable[[Entry, object], None] = getattr(Entry, name).__set__
-    return put
+class _Blank:
+    """An entry while it is filled in; then it gets its class.
+
+    A third of a row's time went into the constructor of a frozen dataclass, which looks
+    each attribute up by its name. The slots here are the same, and not frozen.
+    """
+
+    __slots__ = Entry.__slots__
+
+    def __init__(self, entry_id: int, created_at: datetime, fields: dict[int, str | None]) -> None:
+        self.entry_id = entry_id
+        self.created_at = created_at
+        self.fields = fields
+        self.status = self.latitude = self.longitude = self.elevation = None
 
 
-_put_entry_id = _setter("entry_id")
-_put_created_at = _setter("created_at")
-_put_fields = _setter("fields")
-_put_status = _setter("status")
-_put_latitude = _setter("latitude")
-_put_longitude = _setter("longitude")
-_put_elevation = _setter("elevation")
-
-
-def _plain_entry(entry_id: int, created_at: datetime, fields: dict[int, str | None]) -> Entry:
-    # A third of a row's time went into the constructor of a frozen dataclass, which looks
-    # each attribute up by its name. This fills the same slots without looking.
-    entry = object.__new__(Entry)
-    _put_entry_id(entry, entry_id)
-    _put_created_at(entry, created_at)
-    _put_fields(entry, fields)
-    _put_status(entry, None)
-    _put_latitude(entry, None)
-    _put_longitude(entry, None)
-    _put_elevation(entry, None)
-    return entry
+# Type checkers let nothing change its class, not even for one of the same layout.
+_ENTRY: Any = Entry
 
 
 def entry_of(row: Any) -> Entry:  # noqa: ANN401 - checked here

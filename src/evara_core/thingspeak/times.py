@@ -55,8 +55,15 @@ def render_time(moment: datetime) -> str:
 
 def render_query_time(moment: datetime) -> str:
     """Return *moment* for `start` and `end`: `2021-05-04%2005:21:56`, whole seconds."""
-    text = (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat()
-    return f"{text[:10]}%20{text[11:19]}"
+    at = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return "%04d-%02d-%02d%%20%02d:%02d:%02d" % (  # noqa: UP031 - half the time of isoformat
+        at.year,
+        at.month,
+        at.day,
+        at.hour,
+        at.minute,
+        at.second,
+    )
 
 
 def _from_parts(found: re.Match[str]) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio.lowlevel
@@ -188,7 +189,13 @@ def _dressed(builder: _RequestBuilder, request: Request, timeout_s: float) -> _R
     body = request.wire_body()
     if body is not None:
         builder = builder.body_bytes(body)
-    return builder.timeout(timedelta(seconds=timeout_s))
+    return builder.timeout(_span(timeout_s))
+
+
+@lru_cache(maxsize=8)
+def _span(seconds: float) -> timedelta:
+    """Return *seconds* as pyreqwest wants them; first attempts all have the same."""
+    return timedelta(seconds=seconds)
 
 
 def _is_announced(response: BaseResponse, max_bytes: int) -> bool:
