@@ -8,10 +8,10 @@ there already, because making them of readings costs more than it saves.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from evara_core._optional import provided_by
+from evara_core.alerts.columns import QUALITY_CODES, Columns, columns_of
 from evara_core.alerts.conditions import (
     All,
     Any,
@@ -41,27 +41,31 @@ from evara_core.alerts.conditions import (
     Window,
 )
 from evara_core.alerts.history import Column, over, rate_per_h, varies
-from evara_core.alerts.moments import to_us
-from evara_core.alerts.numbers import number_of, usable
+from evara_core.alerts.numbers import number_of
 from evara_core.telemetry.models import Quality
 
 with provided_by("numpy", package="numpy"):
     import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from evara_core.alerts.conditions import Span
-    from evara_core.telemetry.models import Reading
 
     Floats: TypeAlias = NDArray[np.float64]
     Bools: TypeAlias = NDArray[np.bool_]
+    Mask: TypeAlias = Callable[[Columns], Bools]
 
-__all__ = ["Columns", "Masks", "columns_of", "compute_masks"]
-
-_CODES = {quality: code for code, quality in enumerate(Quality)}
+__all__ = [
+    "Columns",
+    "MaskedCondition",
+    "Masks",
+    "columns_of",
+    "compile_masks",
+    "compute_masks",
+]
 
 
 class Masks(NamedTuple):
@@ -71,58 +75,98 @@ class Masks(NamedTuple):
     false: Bools
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """Samples of one node, oldest first."""
-
-    rows: int
-    values: Mapping[str, Floats]
-    """By metric; NaN where it is missing, bad or no number."""
-
-    qualities: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
-    """By metric: the place of the quality in `Quality`. A metric that is not here is good
-    where it has a value, and missing where it has none."""
-
-    times_us: NDArray[np.int64] | None = None
-    """Microseconds since 1970; needed by windows of some duration, and by rates."""
-
-    silent_s: Floats | None = None
-    """None: each sample has just arrived."""
-
-    interval_s: float = 60.0
-    config: Mapping[str, float] = field(default_factory=dict)
-    evidence: Mapping[str, Floats] = field(default_factory=dict)
-
-
-def columns_of(
-    readings: Sequence[Reading], metrics: Sequence[str], *, config: Mapping[str, float]
-) -> Columns:
-    """Return *metrics* of *readings* as columns."""
-    measured = {name: [reading.values.get(name) for reading in readings] for name in metrics}
-    return Columns(
-        rows=len(readings),
-        values={name: np.array([usable(m) for m in ms]) for name, ms in measured.items()},
-        qualities={
-            name: np.array(
-                [_CODES[Quality.MISSING if m is None else m.quality] for m in ms], dtype=np.int8
-            )
-            for name, ms in measured.items()
-        },
-        times_us=np.array([to_us(reading.measured_at) for reading in readings], dtype=np.int64),
-        config=config,
-    )
-
-
 def compute_masks(condition: Condition, columns: Columns) -> Masks:
     """Return where *condition* is true and where it is false.
 
     A window looks back within the columns only. It sees a row as of its own time; the
-    times of rows rise.
+    times of rows rise. `compile_masks` does the same for many columns.
     """
-    with np.errstate(all="ignore"):
-        pair = _Evaluator(columns).pair(condition)
-    rows = columns.rows
-    return Masks(np.broadcast_to(pair.true, (rows,)), np.broadcast_to(pair.false, (rows,)))
+    return compile_masks(condition).both(columns)
+
+
+def compile_masks(condition: Condition) -> MaskedCondition:
+    """Return *condition* made ready for columns."""
+    return MaskedCondition(condition)
+
+
+class MaskedCondition:
+    """A condition made ready for columns. Each mask is worked out only when it is asked for."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._true, self._false = _simple_pair(condition)
+
+    def true(self, columns: Columns) -> Bools:
+        """Return where it is known to be true."""
+        if self._true is not None:
+            return _spread(self._true(columns), columns.rows)
+        return self.both(columns).true
+
+    def false(self, columns: Columns) -> Bools:
+        """Return where it is known to be false."""
+        if self._false is not None:
+            return _spread(self._false(columns), columns.rows)
+        return self.both(columns).false
+
+    def both(self, columns: Columns) -> Masks:
+        """Return both masks."""
+        if self._true is not None and self._false is not None:
+            rows = columns.rows
+            return Masks(_spread(self._true(columns), rows), _spread(self._false(columns), rows))
+        with np.errstate(all="ignore"):
+            pair = _Evaluator(columns).pair(self._condition)
+        return Masks(_spread(pair.true, columns.rows), _spread(pair.false, columns.rows))
+
+
+def _spread(mask: Bools, rows: int) -> Bools:
+    return mask if mask.shape == (rows,) else np.broadcast_to(mask, (rows,))
+
+
+def _simple_pair(condition: Condition) -> tuple[Mask | None, Mask | None]:
+    """Return the two masks of comparisons of metrics with numbers, joined; else None, None.
+
+    The way of most rules, without a tree to walk for each call.
+    """
+    match condition:
+        case Compare(Metric(name), op, Number(value)) if op in _UFUNCS:
+            true, false = _UFUNCS[op], _UFUNCS[_OPPOSITES[op]]
+            return _comparison(name, true, value), _comparison(name, false, value)
+        case Not(part):
+            is_true, is_false = _simple_pair(part)
+            return is_false, is_true
+        case All(parts) | Any(parts):
+            pairs = [_simple_pair(part) for part in parts]
+            trues = [true for true, _ in pairs if true is not None]
+            falses = [false for _, false in pairs if false is not None]
+            if len(trues) < len(pairs):
+                return None, None
+            every: np.ufunc = np.logical_and
+            some: np.ufunc = np.logical_or
+            if isinstance(condition, Any):
+                every, some = some, every
+            return _folding(every, trues), _folding(some, falses)
+        case _:
+            return None, None
+
+
+def _comparison(name: str, compare: np.ufunc, value: float) -> Mask:
+    def mask(columns: Columns) -> Bools:
+        found: Bools = compare(columns.values.get(name, _UNKNOWN), value)
+        return found
+
+    return mask
+
+
+def _folding(join: np.ufunc, masks: Sequence[Mask]) -> Mask:
+    first, *others = masks
+
+    def mask(columns: Columns) -> Bools:
+        joined = first(columns)
+        for other in others:
+            joined = join(joined, other(columns))
+        return joined
+
+    return mask
 
 
 class _Evaluator:
@@ -170,7 +214,7 @@ class _Evaluator:
                 known = ~np.isnan(self.term(name))
                 return Masks(known, ~known)
             case QualityIn(metric, qualities):
-                known = np.isin(self._quality(metric), [_CODES[q] for q in qualities])
+                known = np.isin(self._quality(metric), [QUALITY_CODES[q] for q in qualities])
                 return Masks(known, ~known)
             case AtLeast(count, samples, part):
                 return self._at_least(count, samples, part)
@@ -273,7 +317,9 @@ class _Evaluator:
         if codes is not None:
             return codes
         missing = np.isnan(self.term(Metric(metric)))
-        return np.where(missing, _CODES[Quality.MISSING], _CODES[Quality.GOOD]).astype(np.int8)
+        return np.where(
+            missing, QUALITY_CODES[Quality.MISSING], QUALITY_CODES[Quality.GOOD]
+        ).astype(np.int8)
 
 
 def _compared(a: Floats, op: str, b: Floats) -> Masks:
@@ -317,6 +363,13 @@ def _rolling_sum(mask: Bools, rows: int) -> NDArray[np.int64]:
 
 
 _UNKNOWN = np.array([np.nan])
+_OPPOSITES = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_UFUNCS: dict[str, np.ufunc] = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
 _OPERATIONS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "+": np.add,
     "-": np.subtract,
