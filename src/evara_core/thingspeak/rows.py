@@ -102,7 +102,11 @@ def _alike(rows: list[Any]) -> list[Entry] | None:
             entry_id = row["entry_id"]
             if type(entry_id) is not int or entry_id < 0:
                 return None
-            entry = _Blank(entry_id, parse_time(row["created_at"]), fields)
+            entry = _BLANK()
+            entry.entry_id = entry_id
+            entry.created_at = parse_time(row["created_at"])
+            entry.fields = fields
+            entry.status = entry.latitude = entry.longitude = entry.elevation = None
             entry.__class__ = _ENTRY
             entries.append(entry)
     except MALFORMED:
@@ -119,14 +123,9 @@ class _Blank:
 
     __slots__ = Entry.__slots__
 
-    def __init__(self, entry_id: int, created_at: datetime, fields: dict[int, str | None]) -> None:
-        self.entry_id = entry_id
-        self.created_at = created_at
-        self.fields = fields
-        self.status = self.latitude = self.longitude = self.elevation = None
-
 
 # Type checkers let nothing change its class, not even for one of the same layout.
+_BLANK: Any = _Blank
 _ENTRY: Any = Entry
 
 
