@@ -20,6 +20,7 @@ from evara_core.storage.engine import EngineLimits, engine_for
 from evara_core.storage.ingest import SqlIngestStore
 from evara_core.storage.migrate import migrate
 from evara_core.storage.outbox import SqlOutboxStore
+from evara_core.storage.readings import SqlReadingStore
 from evara_core.storage.rules import add_missing, all_rules, rules_stamp
 from evara_core.storage.units import AsyncUnit
 from evara_core.telemetry.kinds import STANDARD_KINDS
@@ -95,6 +96,7 @@ async def open_parts(
         monitor = Monitor(
             store=SqlIngestStore(engine),
             outbox=SqlOutboxStore(engine),
+            readings=SqlReadingStore(engine),
             source=ChannelSource(client),
             bus=bus,
             judge=judge,
