@@ -147,7 +147,13 @@ async def running(parts: Parts) -> AsyncIterator[None]:
             tasks.cancel_scope.cancel()
 
 
-async def kept_up(parts: Parts, name: str, run: Callable[[], Awaitable[None]]) -> None:
+async def kept_up(
+    parts: Parts,
+    name: str,
+    run: Callable[[], Awaitable[None]],
+    *,
+    sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
+) -> None:
     """Run a task, and again after a crash: what is stored lets it go on where it was."""
     while True:
         try:
@@ -155,7 +161,7 @@ async def kept_up(parts: Parts, name: str, run: Callable[[], Awaitable[None]]) -
         except Exception as error:  # noqa: BLE001 - whatever it was, it is logged and tried again
             _LOG.exception("%s crashed", name)
             parts.crashed[name] = type(error).__name__
-            await anyio.sleep(_PAUSE_AFTER_CRASH_S)
+            await sleep(_PAUSE_AFTER_CRASH_S)
             parts.crashed.pop(name, None)
         else:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -340,9 +341,13 @@ async def test_rights_are_looked_up_again_while_a_stream_is_open(
 
 
 async def test_a_task_that_crashes_is_told_and_started_again(
-    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, clock: ManualClock
 ) -> None:
-    monkeypatch.setattr("fastapi_app.parts._PAUSE_AFTER_CRASH_S", 0.2)
+    pause_is_over = anyio.Event()
+
+    async def sleep(_: float) -> None:
+        await pause_is_over.wait()
+
     async with demonstration(tmp_path, clock) as platform:
         runs = []
 
@@ -352,9 +357,10 @@ async def test_a_task_that_crashes_is_told_and_started_again(
                 raise RuntimeError
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(kept_up, platform.parts, "rights", run)
+            tasks.start_soon(partial(kept_up, platform.parts, "rights", run, sleep=sleep))
             await until(lambda: platform.parts.crashed)
             crashed = await platform.get("/health/ready", None)
+            pause_is_over.set()
             await until(lambda: len(runs) == 2)
         recovered = await platform.get("/health/ready", None)
 
