@@ -37,6 +37,7 @@ EvaraError
 ├── SlowConsumerError           a subscriber was let go
 ├── ClosedError                 used after it was closed
 ├── ConfigurationError          said at start, never later
+├── StatementRefusedError       a statement that cannot be scoped: what, remedy
 └── MissingExtraError           also an ImportError: extra
 
 `code` is part of the public contract: it never changes once released. The HTTP status
@@ -80,6 +81,7 @@ __all__ = [
     "QuotaExceededError",
     "RateLimitedError",
     "SlowConsumerError",
+    "StatementRefusedError",
     "StorageUnavailableError",
     "UnauthenticatedError",
     "UnsupportedVersionError",
@@ -541,6 +543,25 @@ class ConfigurationError(EvaraError):
     """The set-up cannot work. Said at start, never later."""
 
     code = "CONFIGURATION_ERROR"
+
+
+class StatementRefusedError(EvaraError):
+    """A statement cannot be limited to the rows of its scope. Nothing was sent to the database.
+
+    Attributes:
+        what: What in it cannot be scoped.
+        remedy: What to write instead.
+    """
+
+    code = "STATEMENT_REFUSED"
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"refused: {self.what}. Instead: {self.remedy}"
 
 
 class MissingExtraError(EvaraError, ImportError):

@@ -31,6 +31,7 @@ FACTS: dict[str, object] = {
     "position": 3,
     "problem": "unknown",
     "reason": "expired",
+    "remedy": "name the columns",
     "retry_after_s": 2.5,
     "rule_id": "tank-low",
     "supported": ("1", "2"),

@@ -150,6 +150,7 @@ _ENTRIES = (
         for code, status, title in (
             ("INTERNAL_ERROR", 500, "Something went wrong"),
             ("CONFIGURATION_ERROR", 500, "The server is not set up for this"),
+            ("STATEMENT_REFUSED", 500, "The server is not set up for this"),
             ("MISSING_EXTRA", 500, "The server is not set up for this"),
             ("CLOSED", 503, "The server is shutting down"),
             ("SLOW_CONSUMER", 503, "The client did not keep up and was let go"),

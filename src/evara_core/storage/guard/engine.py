@@ -1,0 +1,244 @@
+"""Engines and sessions that are bound to one scope for life."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+
+from sqlalchemy import event
+from sqlalchemy.engine.base import OptionEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
+from typing_extensions import override
+
+from evara_core.access.tenancy import All
+from evara_core.clock import SystemClock
+from evara_core.errors import ConfigurationError, StatementRefusedError
+from evara_core.storage.guard.compiler import (
+    ALLOWED_FUNCTIONS,
+    current_values,
+    scoped_compiler,
+)
+from evara_core.storage.guard.gate import check_cursor, check_statement
+from evara_core.storage.guard.policies import kind_of, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import Dialect
+
+    from evara_core.access.tenancy import Scope
+    from evara_core.clock import Clock
+    from evara_core.storage.guard.policies import GuardPolicy, Kind, Values
+
+__all__ = ["Elevation", "Guard", "ScopedEngine", "ScopedSession"]
+
+_FORBIDDEN_OPTIONS: Final = frozenset({"schema_translate_map"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elevation:
+    """That somebody worked without a scope. For the audit log."""
+
+    reason: str
+    actor_id: str
+    lasts_s: float
+
+
+class ScopedEngine(OptionEngine):
+    """An engine whose statements all run within one scope. Made by a `Guard`."""
+
+    def __init__(self, proxied: Engine, dialect: Dialect, kind: Kind, values: Values) -> None:
+        super().__init__(proxied, {})
+        self.dialect = dialect
+        self.evara_kind: Final = kind
+        self.evara_values: Final = values
+        self.evara_until_s: float | None = None
+
+    @override
+    def update_execution_options(self, **options: Any) -> None:
+        if options:
+            _refuse_options(options)
+        super().update_execution_options(**options)
+
+    @override
+    def execution_options(self, **options: Any) -> NoReturn:
+        raise StatementRefusedError("another engine made of a scoped one", "set them per statement")
+
+
+class ScopedSession(Session):
+    """A session of one scope: everything it asks goes through its engine.
+
+    Objects of other sessions do not enter it: what they hold was read in another scope.
+    """
+
+    @override
+    def get_bind(self, *arguments: Any, **more: Any) -> Engine | Connection:
+        bind: Engine | Connection = _scoped_only(self.bind)
+        return bind
+
+    @override
+    def _connection_for_bind(self, engine: Any, *arguments: Any, **more: Any) -> Connection:
+        # Whatever way a connection is asked for, it is asked for here.
+        return super()._connection_for_bind(_scoped_only(engine), *arguments, **more)
+
+
+def _scoped_only(bind: Any) -> Any:
+    if not isinstance(getattr(bind, "engine", bind), ScopedEngine):
+        raise StatementRefusedError("another engine in a scoped session", "make a new session")
+    return bind
+
+
+def _refuse_strangers(session: Session, instance: object) -> None:
+    state: Any = instance.__dict__.get("_sa_instance_state")
+    if state is not None and state.key is not None and state.session_id != session.hash_key:
+        loading = state.key in session.identity_map or state._attached
+        if not loading:
+            raise StatementRefusedError(
+                "an object of another session", "read it again in this one, or copy its values"
+            )
+
+
+event.listen(ScopedSession, "before_attach", _refuse_strangers)
+
+
+class Guard:
+    """Makes engines and sessions out of one engine, each for one scope.
+
+    The engine itself is not to be handed to code that works for tenants.
+
+    Raises:
+        ConfigurationError: A function name is none.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | AsyncEngine,
+        policy: GuardPolicy,
+        *,
+        more_functions: Iterable[str] = (),
+        clock: Clock | None = None,
+        watch: Callable[[Elevation], None] | None = None,
+    ) -> None:
+        self._is_async = isinstance(engine, AsyncEngine)
+        self._engine: Engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        self._policy = policy
+        self._functions = ALLOWED_FUNCTIONS | {name.lower() for name in more_functions}
+        if not all(name.isidentifier() for name in self._functions):
+            raise ConfigurationError("functions are allowed by their plain names")
+        self._clock = clock or SystemClock()
+        self._watch = watch
+        self._kinds: dict[Kind, Dialect] = {}
+
+    def engine(self, scope: Scope) -> ScopedEngine:
+        """Return an engine for *scope*. Cheap: it shares the pool and what was compiled.
+
+        Raises:
+            StatementRefusedError: The scope is of no rows.
+        """
+        if isinstance(scope, All):
+            raise StatementRefusedError("a scope of all rows", "say why: elevated(reason=…)")
+        return self._scoped(kind_of(scope), values_of(scope))
+
+    def session(self, scope: Scope, **options: Any) -> ScopedSession:
+        """Return a session for *scope*. Close it."""
+        return ScopedSession(bind=self.engine(scope), **options)
+
+    def async_engine(self, scope: Scope) -> AsyncEngine:
+        """Return an engine for *scope*, to await."""
+        return AsyncEngine(self.engine(scope))
+
+    def async_session(self, scope: Scope, **options: Any) -> AsyncSession:
+        """Return a session for *scope*, to await. Close it."""
+        return AsyncSession(
+            bind=self.async_engine(scope), sync_session_class=ScopedSession, **options
+        )
+
+    @contextmanager
+    def elevated(
+        self, *, reason: str, actor_id: str, lasts_s: float = 60.0
+    ) -> Iterator[ScopedEngine]:
+        """Yield an engine that sees all rows, for a while and for a reason that is told.
+
+        Statements are checked as always, only not limited. It refuses when its time is over
+        or the block was left.
+
+        Raises:
+            ConfigurationError: There is no reason.
+        """
+        if not reason.strip() or not actor_id or lasts_s <= 0:
+            raise ConfigurationError("an elevation has a reason, an actor and an end")
+        if self._watch is not None:
+            self._watch(Elevation(reason=reason, actor_id=actor_id, lasts_s=lasts_s))
+        engine = self._scoped(None, {})
+        engine.evara_until_s = self._clock.elapsed_s() + lasts_s
+        try:
+            yield engine
+        finally:
+            engine.evara_until_s = float("-inf")
+
+    def _scoped(self, kind: Kind, values: Values) -> ScopedEngine:
+        engine = ScopedEngine(self._engine, self._dialect(kind), kind, values)
+        event.listen(engine, "before_execute", self._before_execute, retval=True)
+        event.listen(engine, "before_cursor_execute", _before_cursor)
+        event.listen(engine, "set_connection_execution_options", _before_options)
+        return engine
+
+    def _dialect(self, kind: Kind) -> Dialect:
+        """Return the dialect with a compiler for *kind*; statements are cached by dialect."""
+        found = self._kinds.get(kind)
+        if found is None:
+            base = self._engine.dialect
+            compiler = scoped_compiler(
+                type(base).statement_compiler, self._policy, kind, self._functions
+            )
+            body = {"statement_compiler": compiler}
+            known: Any = cast("Any", type(f"Scoped{type(base).__name__}", (type(base),), body))
+            found = cast("Dialect", known.__new__(known))
+            # The very same dict: what the dialect learns of the server, it learns for both.
+            found.__dict__ = base.__dict__
+            self._kinds[kind] = found
+        return found
+
+    def _before_execute(
+        self,
+        connection: Connection,
+        statement: Any,
+        several: list[dict[str, Any]],
+        single: dict[str, Any],
+        options: dict[str, Any],
+    ) -> tuple[Any, list[dict[str, Any]], dict[str, Any]]:
+        engine = connection.engine
+        if not isinstance(engine, ScopedEngine):
+            raise StatementRefusedError("a connection without a scope", "make it with a Guard")
+        until_s = engine.evara_until_s
+        if until_s is not None and self._clock.elapsed_s() >= until_s:
+            raise StatementRefusedError("an elevation whose time is over", "ask for a new one")
+        _refuse_options(options)
+        rows = several or ([single] if single else [])
+        checked = check_statement(
+            connection, statement, rows, self._policy, engine.evara_kind, engine.evara_values
+        )
+        # Looking references up has executed statements of its own on the way.
+        current_values.set(engine.evara_values)
+        if len(checked) == 1:
+            return statement, [], checked[0]
+        return statement, checked, {}
+
+
+def _before_cursor(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+) -> None:
+    check_cursor(statement, context)
+
+
+def _before_options(connection: Connection, options: dict[str, Any]) -> None:
+    _refuse_options(options)
+
+
+def _refuse_options(options: dict[str, Any]) -> None:
+    named = _FORBIDDEN_OPTIONS & options.keys()
+    if named:
+        raise StatementRefusedError(f"the execution option {min(named)}", "leave it out")
