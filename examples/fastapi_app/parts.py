@@ -12,8 +12,8 @@ import anyio
 
 from evara_core.access.roles import built_in_policy
 from evara_core.access.tenancy import topics_of
+from evara_core.caching.cache import Cache
 from evara_core.caching.memory import MemoryStore
-from evara_core.caching.regions import Cache
 from evara_core.clock import SystemClock
 from evara_core.errors import EvaraError
 from evara_core.ids import TimeOrderedIds
