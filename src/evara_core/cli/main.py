@@ -1,4 +1,4 @@
-"""The `evara` command. Each command is a few lines around a function of the library."""
+"""The `evara` command and its simplest commands."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
-from evara_core import cli_rules
 from evara_core._optional import provided_by
+from evara_core.cli import rules
 from evara_core.errors import EvaraError
 from evara_core.serialization import dump_json
 from evara_core.thingspeak.simulator.serving import Serving, serve
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(cli_rules.app, name="rules")
+app.add_typer(rules.app, name="rules")
 
 Database = Annotated[
     str, typer.Option(envvar="EVARA_DATABASE__URL", help="sqlite:///FILE or postgresql://…")
@@ -76,7 +76,7 @@ def simulate(
 @app.command()
 def migrate(database: Database) -> None:
     """Bring a database to the newest schema. Doing it again changes nothing."""
-    from evara_core.cli_storage import migrate_database  # noqa: PLC0415 - needs the extra `sql`
+    from evara_core.cli.storage import migrate_database  # noqa: PLC0415 - needs the extra `sql`
 
     migrate_database(database)
     typer.echo("the database has the newest schema")
@@ -94,7 +94,7 @@ def import_export(
     Every row ends up stored, known already, or set aside with its reason. Doing it again
     stores nothing twice. Stop the monitor that looks after the node meanwhile.
     """
-    from evara_core.cli_storage import import_file  # noqa: PLC0415 - needs the extra `sql`
+    from evara_core.cli.storage import import_file  # noqa: PLC0415 - needs the extra `sql`
 
     report = import_file(file, node, database, with_progress=not as_json)
     if as_json:
@@ -126,7 +126,3 @@ def main() -> None:
     except (EvaraError, OSError) as error:
         typer.echo(f"evara: {error}", err=True)
         raise SystemExit(2) from error
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from evara_core.alerts.defaults import default_rules
 from evara_core.alerts.rule_files import dump_rules, read_rules
-from evara_core.cli import app
+from evara_core.cli.main import app
 from evara_core.errors import InvalidInputError
 
 LOW = {"id": "low", "kind": "tank", "when": "level_percent < 20", "hold": "2m"}

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from evara_core.access.tenancy import Tenancy
-from evara_core.cli import main
+from evara_core.cli.main import main
 from evara_core.serialization import load_json
 from evara_core.storage.engine import engine_for
 from evara_core.storage.fleet import NodeRecord, add_distributor, add_nodes

@@ -10,7 +10,7 @@ import sys
 import httpx
 import pytest
 
-from evara_core.cli import main
+from evara_core.cli.main import main
 
 EXPORT = """created_at,entry_id,field1,latitude,longitude,elevation,status
 2023-05-02T09:21:52+02:00,41,1060,,,,
