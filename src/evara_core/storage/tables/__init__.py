@@ -7,12 +7,13 @@ from evara_core.storage.tables.base import metadata
 from evara_core.storage.tables.delivery import counters, outbox
 from evara_core.storage.tables.fleet import (
     field_mappings,
+    mapping_history,
     node_operational_state,
     nodes,
     thingspeak_mappings,
 )
 from evara_core.storage.tables.notify import deliveries, notification_groups
-from evara_core.storage.tables.records import alert_rules, audit_log
+from evara_core.storage.tables.records import alert_rules, audit_log, upkeep_runs
 from evara_core.storage.tables.telemetry import (
     METRIC_COLUMNS,
     readings,
@@ -34,6 +35,7 @@ __all__ = [
     "deliveries",
     "distributors",
     "field_mappings",
+    "mapping_history",
     "metadata",
     "node_operational_state",
     "nodes",
@@ -44,5 +46,6 @@ __all__ = [
     "rollups",
     "set_aside",
     "thingspeak_mappings",
+    "upkeep_runs",
     "users",
 ]

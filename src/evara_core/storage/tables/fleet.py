@@ -20,7 +20,13 @@ from sqlalchemy import (
 from evara_core.storage.tables.base import OFTEN_REWRITTEN, metadata, tenancy_columns
 from evara_core.storage.types import Id, Json, Measure, UtcDateTime
 
-__all__ = ["field_mappings", "node_operational_state", "nodes", "thingspeak_mappings"]
+__all__ = [
+    "field_mappings",
+    "mapping_history",
+    "node_operational_state",
+    "nodes",
+    "thingspeak_mappings",
+]
 
 nodes = Table(
     "nodes",
@@ -70,8 +76,29 @@ thingspeak_mappings = Table(
     Column("read_key", Text),
     # All of `telemetry.mapping.ChannelMapping`; `field_mappings` has what queries ask for.
     Column("mapping", Text, nullable=False),
+    # The row of `mapping_history` that holds now.
+    Column("revision", SmallInteger, nullable=False, server_default="1"),
     CheckConstraint("channel_id > 0", name="channel_is_positive"),
 )
+
+mapping_history = Table(
+    "mapping_history",
+    metadata,
+    Column("node_key", Integer, ForeignKey("nodes.node_key", ondelete="CASCADE"), primary_key=True),
+    # Counted from 1 for each node. `readings.mapping_revision` names it.
+    Column("revision", SmallInteger, primary_key=True, autoincrement=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("since_at", UtcDateTime, nullable=False),
+    Column("mapping", Text, nullable=False),
+    Column("saved_at", UtcDateTime, nullable=False),
+    Column("saved_by", Id),
+    # When another was saved that holds from the same moment or before: this one holds no more,
+    # and tells only how readings were made that it has made.
+    Column("withdrawn_at", UtcDateTime),
+    CheckConstraint("revision > 0", name="revision_is_positive"),
+    CheckConstraint("since_at <= saved_at", name="begins_before_it_is_saved"),
+)
+"""Every mapping that a node has had, also the one that it has."""
 
 field_mappings = Table(
     "field_mappings",

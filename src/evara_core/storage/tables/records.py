@@ -17,7 +17,7 @@ from sqlalchemy import (
 from evara_core.storage.tables.base import metadata
 from evara_core.storage.types import Id, UtcDateTime
 
-__all__ = ["alert_rules", "audit_log"]
+__all__ = ["alert_rules", "audit_log", "upkeep_runs"]
 
 alert_rules = Table(
     "alert_rules",
@@ -57,3 +57,14 @@ audit_log = Table(
     Index(None, "customer_id", "sequence"),
     Index(None, "resource", "resource_id", "sequence"),
 )
+
+upkeep_runs = Table(
+    "upkeep_runs",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("begun_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("is_ok", Boolean),
+    Column("told", Text, nullable=False),
+)
+"""The newest run of each job of `storage.upkeep_jobs`. Whoever writes `begun_at` does the job."""

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Index,
     Integer,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -50,6 +51,8 @@ readings = Table(
     *(Column(name, Measure) for name in METRIC_COLUMNS),
     Column("extra", Json),
     Column("flags", Json),
+    # What it was made by: `mapping_history.revision`. NULL, which takes no room: the first.
+    Column("mapping_revision", SmallInteger),
     PrimaryKeyConstraint("node_key", "measured_at", "entry_id"),
     Index("ix_readings_measured_at", "measured_at", postgresql_using="brin").ddl_if(
         dialect="postgresql"
@@ -107,6 +110,9 @@ set_aside = Table(
     Column("reason", Text, nullable=False),
     Column("body", Text, nullable=False),
     Column("replayed_at", UtcDateTime),
+    Column("dismissed_at", UtcDateTime),
+    Column("dismissed_by", Id),
     # The same thing set aside twice, after a commit whose answer was lost, is kept once.
     UniqueConstraint("node_id", "received_at", "source"),
+    Index(None, "received_at", "set_aside_id"),
 )
