@@ -12,7 +12,14 @@ from evara_core.storage.tables.fleet import (
     nodes,
     thingspeak_mappings,
 )
-from evara_core.storage.tables.notify import deliveries, notification_groups
+from evara_core.storage.tables.notify import (
+    deliveries,
+    notification_groups,
+    notification_leases,
+    notification_receivers,
+    notification_routes,
+    receiver_states,
+)
 from evara_core.storage.tables.records import alert_rules, audit_log, upkeep_runs
 from evara_core.storage.tables.telemetry import (
     METRIC_COLUMNS,
@@ -40,8 +47,12 @@ __all__ = [
     "node_operational_state",
     "nodes",
     "notification_groups",
+    "notification_leases",
+    "notification_receivers",
+    "notification_routes",
     "outbox",
     "readings",
+    "receiver_states",
     "rollup_marks",
     "rollups",
     "set_aside",

@@ -21,6 +21,7 @@ from evara_core.storage.types import BigKey, Id, Json
 __all__ = ["counters", "outbox"]
 
 _UNPUBLISHED = text("NOT is_published")
+_TO_NOTE = text("kind = 'alert' AND NOT is_noted")
 
 outbox = Table(
     "outbox",
@@ -32,12 +33,15 @@ outbox = Table(
     Column("topics", Json, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("is_published", Boolean, nullable=False, server_default=false()),
+    # Whether those who decide about notifications have heard of it: `storage.notices`.
+    Column("is_noted", Boolean, nullable=False, server_default=false()),
     Index(
         "ix_outbox_unpublished",
         "sequence",
         postgresql_where=_UNPUBLISHED,
         sqlite_where=_UNPUBLISHED,
     ),
+    Index("ix_outbox_to_note", "sequence", postgresql_where=_TO_NOTE, sqlite_where=_TO_NOTE),
     postgresql_with=OFTEN_REWRITTEN,
 )
 
