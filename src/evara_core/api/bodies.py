@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from evara_core.errors import InvalidBodyError, InvalidParameterError
 from evara_core.query.spec import FieldType
 from evara_core.query.values import read_value
+from evara_core.serialization import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from evara_core.query.spec import Field
 
 __all__ = ["Values", "Writable", "read_members", "read_object"]
+
+MOST_DOCUMENT_BYTES = 16_000
+"""A node's configuration is a few hundred."""
 
 Values: TypeAlias = "Mapping[str, Value | None]"
 """By member name, typed."""
@@ -36,6 +40,9 @@ class Writable:
     """In a new record."""
 
     is_nullable: bool = False
+
+    is_fixed: bool = False
+    """It is said of a new record, and never changed."""
 
 
 def read_object(body: object, pointer: str = "") -> dict[str, Any]:
@@ -68,7 +75,7 @@ def read_members(
         InvalidBodyError: A member is unknown, missing or malformed. The pointer is within
             *body*.
     """
-    by_name = {each.field.name: each for each in writables}
+    by_name = {each.field.name: each for each in writables if is_new or not each.is_fixed}
     for name in body:
         if name not in by_name and name not in others:
             allowed = tuple(by_name)
@@ -97,6 +104,8 @@ def _read(writable: Writable, pointer: str, value: object) -> Value | None:
             return _bounded(field, pointer, value)
         case FieldType.NUMBER, int() | float() if not isinstance(value, bool):
             return _bounded(field, pointer, float(value))
+        case FieldType.DOCUMENT, dict():
+            return _document(pointer, value)
         case ((FieldType.TEXT | FieldType.MOMENT | FieldType.UUID), str()):
             try:
                 return read_value(field, pointer, value)
@@ -104,6 +113,12 @@ def _read(writable: Writable, pointer: str, value: object) -> Value | None:
                 raise InvalidBodyError(pointer, error.problem, error.allowed) from None
         case _:
             raise InvalidBodyError(pointer, f"not a value of type {field.type}")
+
+
+def _document(pointer: str, value: dict[str, Any]) -> Value:
+    if len(dump_json(value)) > MOST_DOCUMENT_BYTES:
+        raise InvalidBodyError(pointer, f"longer than {MOST_DOCUMENT_BYTES} bytes")
+    return cast("Value", value)
 
 
 def _bounded(field: Field, pointer: str, value: float) -> int | float:

@@ -42,6 +42,7 @@ __all__ = [
     "Mismatched",
     "Running",
     "begun_or_kept",
+    "kept_reply",
     "read_idempotency_key",
     "request_fingerprint",
 ]

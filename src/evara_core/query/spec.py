@@ -15,6 +15,8 @@ from evara_core.errors import ConfigurationError
 from evara_core.query.ast import ALWAYS, AllOf, AnyOf, Contains, SortKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evara_core.query.ast import Condition
 
 __all__ = [
@@ -49,6 +51,8 @@ class FieldType(StrEnum):
     BOOLEAN = "boolean"
     MOMENT = "moment"
     UUID = "uuid"
+    DOCUMENT = "document"
+    """JSON: shown, and perhaps written, but neither filtered nor sorted by."""
 
 
 class Operator(StrEnum):
@@ -82,6 +86,7 @@ _OPERATORS_OF = {
     FieldType.BOOLEAN: EQUALITY,
     FieldType.MOMENT: EQUALITY | ORDERING,
     FieldType.UUID: EQUALITY,
+    FieldType.DOCUMENT: frozenset(),
 }
 
 
@@ -125,6 +130,15 @@ class Field:
     max_length: int = 200
     """Longest text in a filter, in characters: longer than any label, short enough to index."""
 
+    is_nullable: bool = True
+    """It may be null in an answer. For descriptions of the interface."""
+
+    about: str = ""
+    """What it is, in a sentence. The same."""
+
+    schema: Mapping[str, object] | None = field(default=None, compare=False)
+    """JSON Schema of a document. None: it may be anything."""
+
     def __post_init__(self) -> None:
         if problem := self._problem():
             message = f"field {self.name!r}: {problem}"
@@ -140,6 +154,8 @@ class Field:
             return f"{self.type} has no {', '.join(sorted(unfit))}"
         if self.type is not FieldType.TEXT and (self.searchable or self.choices):
             return "only text is searched or has choices"
+        if self.type is FieldType.DOCUMENT and (self.sortable or self.operators):
+            return "a document has no order, and is not filtered by"
         if not self.selectable and (self.sortable or self.searchable):
             return "what is not shown is not sorted by or searched"
         return None

@@ -103,6 +103,8 @@ def read_value(field: Field, parameter: str, text: str) -> Value:
             if _UUID.fullmatch(text) is None:
                 raise InvalidParameterError(parameter, f"not a UUID: {shown(text)}")
             return UUID(text)
+        case FieldType.DOCUMENT:
+            raise InvalidParameterError(parameter, "a document is not compared")
 
 
 def _text(field: Field, parameter: str, text: str) -> str:

@@ -8,14 +8,17 @@ times as much.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
 
 from evara_core.api.batch import Operation, Outcome
+from evara_core.api.conditional import check_if_match
 from evara_core.errors import (
     ConflictError,
     DeniedError,
+    InvalidHeaderError,
     InvalidInputError,
     NotFoundError,
     PreconditionFailedError,
@@ -34,11 +37,23 @@ if TYPE_CHECKING:
     from evara_core.query.ast import Condition
     from evara_core.storage.statements import Statements
 
-__all__ = ["BatchWriter"]
+__all__ = ["BatchWriter", "Change"]
 
 _SAVEPOINT = Query(text("SAVEPOINT evara_batch"))
 _BACK = Query(text("ROLLBACK TO SAVEPOINT evara_batch"), heals=True)
 _RELEASE = Query(text("RELEASE SAVEPOINT evara_batch"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What a batch did to one record, by the names of the writer's columns."""
+
+    key: Any
+    before: Mapping[str, Any] | None = None
+    """None: it was made."""
+
+    after: Mapping[str, Any] | None = None
+    """None: it was deleted."""
 
 
 class BatchWriter:
@@ -56,6 +71,7 @@ class BatchWriter:
         *,
         shown: Sequence[str],
         etag: Callable[[Mapping[str, Any]], str] | None = None,
+        revision: str | None = None,
     ) -> None:
         """Declare how records are written.
 
@@ -65,13 +81,15 @@ class BatchWriter:
             columns: Name → column, also for what only the server writes, and for what scopes
                 speak of.
             shown: What results show, by name.
-            etag: The entity tag of a record, of what is shown. None: items have none.
+            etag: The entity tag of a record, of all columns. None: items have none.
+            revision: The column that counts the updates of a record, by name.
         """
         self._spec = spec
         self._table = table
         self._columns = columns
         self._shown = tuple(shown)
         self._etag = etag
+        self._revision = revision
         self._key = columns[spec.key.field.name]
 
     def write(
@@ -80,6 +98,8 @@ class BatchWriter:
         *,
         scope: Condition = ALWAYS,
         complete: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+        stamp: Mapping[str, Any] | None = None,
+        then: Callable[[Sequence[Change]], Statements[None]] | None = None,
     ) -> Statements[list[Outcome]]:
         """Write *batch*; what is wrong with its items is added to `batch.failures`.
 
@@ -89,18 +109,23 @@ class BatchWriter:
                 made there or moved there.
             complete: A new record as the client wrote it → with all that the server adds:
                 id, owner, moment.
+            stamp: What every update writes as well, such as its moment.
+            then: What the same transaction does about what changed: counters, an audit log.
 
         Raises:
             InvalidItemsError: The batch is atomic and an item failed. Roll back: a unit does.
             StorageUnavailableError: Nothing was stored.
         """
+        changes: list[Change] = []
         if batch.operation is Operation.CREATE:
-            outcomes = yield from self._create(batch, scope, complete)
+            outcomes = yield from self._create(batch, scope, complete, changes)
         elif batch.operation is Operation.UPDATE:
-            outcomes = yield from self._update(batch, scope)
+            outcomes = yield from self._update(batch, scope, stamp or {}, changes)
         else:
-            outcomes = yield from self._delete(batch, scope)
+            outcomes = yield from self._delete(batch, scope, changes)
         batch.failures.refuse(batch.mode)
+        if then is not None and changes:
+            yield from then(changes)
         return outcomes
 
     def _create(
@@ -108,6 +133,7 @@ class BatchWriter:
         batch: Batch,
         scope: Condition,
         complete: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        changes: list[Change],
     ) -> Statements[list[Outcome]]:
         is_inside = compile_predicate(scope)
         groups = defaultdict(list)
@@ -120,6 +146,10 @@ class BatchWriter:
         outcomes: list[Outcome] = []
         for group in groups.values():
             outcomes += yield from self._in_halves(batch, group, self._insert)
+        made = {item.index: record for group in groups.values() for item, record in group}
+        for outcome in outcomes:
+            after = {**dict.fromkeys(self._columns), **made[outcome.index], **(outcome.data or {})}
+            changes.append(Change(key=after[self._spec.key.field.name], after=after))
         return outcomes
 
     def _insert(
@@ -133,13 +163,15 @@ class BatchWriter:
             for (item, _), row in zip(items, answer.rows, strict=True)
         ]
 
-    def _update(self, batch: Batch, scope: Condition) -> Statements[list[Outcome]]:
+    def _update(
+        self, batch: Batch, scope: Condition, stamp: Mapping[str, Any], changes: list[Change]
+    ) -> Statements[list[Outcome]]:
         is_inside = compile_predicate(scope)
         there = yield from self._read(batch.items, scope, is_locked=True)
         groups = defaultdict(list)
         for item in self._still_good(batch, there):
             if is_inside({**there[self._key_of(item)], **item.values}) is True:
-                groups[frozenset(item.values)].append((item, item.values))
+                groups[frozenset(item.values)].append((item, {**item.values, **stamp}))
             else:
                 batch.failures.add(item.index, self._denied())
         done: list[Outcome] = []
@@ -147,6 +179,9 @@ class BatchWriter:
             done += yield from self._in_halves(batch, group, self._set)
         written = [item for item in batch.items if item.index not in batch.failures]
         now = yield from self._read(written, scope, is_locked=False)
+        for item in written:
+            key = self._key_of(item)
+            changes.append(Change(key=key, before=there[key], after=now[key]))
         return [
             Outcome(
                 index=item.index, data={name: now[self._key_of(item)][name] for name in self._shown}
@@ -163,6 +198,9 @@ class BatchWriter:
             .where(self._key == bindparam("evara_key", type_=self._key.type))
             .values({self._columns[name]: bindparam(f"evara_new_{name}") for name in names})
         )
+        if self._revision is not None:
+            counted = self._columns[self._revision]
+            statement = statement.values({counted: counted + 1})
         rows = [
             {"evara_key": self._key_of(item)}
             | {f"evara_new_{name}": self._bound(name, values[name]) for name in names}
@@ -171,11 +209,15 @@ class BatchWriter:
         yield Query(statement, rows)
         return [Outcome(index=item.index) for item, _ in items]
 
-    def _delete(self, batch: Batch, scope: Condition) -> Statements[list[Outcome]]:
+    def _delete(
+        self, batch: Batch, scope: Condition, changes: list[Change]
+    ) -> Statements[list[Outcome]]:
         there = yield from self._read(batch.items, scope, is_locked=True)
         good = [(item, item.values) for item in self._still_good(batch, there)]
         outcomes = yield from self._in_halves(batch, good, self._remove)
         done = {outcome.index for outcome in outcomes}
+        keys = [self._key_of(item) for item, _ in good if item.index in done]
+        changes += [Change(key=key, before=there[key]) for key in keys]
         ignored = [
             Outcome(index=item.index)
             for item in batch.items
@@ -213,8 +255,11 @@ class BatchWriter:
             if record is None:
                 if not batch.ignores_missing:
                     batch.failures.add(item.index, NotFoundError(self._spec.name))
-            elif item.etag is not None and item.etag != self._etag_of(record):
-                batch.failures.add(item.index, PreconditionFailedError())
+                continue
+            try:
+                check_if_match(item.etag, etag=self._etag_of(record), is_required=False)
+            except (InvalidHeaderError, PreconditionFailedError) as error:
+                batch.failures.add(item.index, error)
             else:
                 good.append(item)
         return good

@@ -80,10 +80,18 @@ def _options(dialect: Dialect) -> dict[str, Any]:
         "target_metadata": metadata,
         "compare_type": True,
         "include_name": _is_ours,
-        "include_object": lambda _, name, *__: dialect.name == "postgresql" or name != _BRIN,
+        "include_object": lambda _, name, *__: (
+            not _is_for_search(name) and (dialect.name == "postgresql" or name != _BRIN)
+        ),
     }
 
 
 def _is_ours(name: str | None, kind: str, _: object) -> bool:
     """Whether to compare it: partitions come and go with time."""
-    return not (kind == "table" and name is not None and name.startswith(_PARTITIONS))
+    is_partition = kind == "table" and name is not None and name.startswith(_PARTITIONS)
+    return not (is_partition or _is_for_search(name))
+
+
+def _is_for_search(name: str | None) -> bool:
+    """Whether it is an index for `storage.search`, which no `Table` can describe."""
+    return name is not None and (name.endswith("_search") or "_search_" in name)

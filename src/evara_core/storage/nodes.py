@@ -9,6 +9,7 @@ from sqlalchemy import select
 from evara_core.errors import NotFoundError
 from evara_core.storage.criteria import compile_criteria
 from evara_core.storage.lists import ListSource
+from evara_core.storage.search import SearchIndex
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     node_operational_state,
@@ -59,12 +60,17 @@ NODE_COLUMNS: Columns = {
 """Public names of a node's columns. `values` is what `telemetry.codec.dump_values` writes."""
 
 
-def node_list() -> ListSource:
+def node_list(*, is_indexed: bool = True) -> ListSource:
     """Return the list of nodes, over `NODE_COLUMNS`: one statement for each page.
 
     Everything is a plain column, so that nothing can be loaded behind anyone's back.
+
+    Args:
+        is_indexed: Search by the index that the migration made on SQLite. False where it could
+            not, for want of FTS5. PostgreSQL finds out by itself.
     """
-    return ListSource(_selected(), NODE_COLUMNS)
+    search = SearchIndex(key=nodes.c.node_key, name="nodes_search") if is_indexed else None
+    return ListSource(_selected(), NODE_COLUMNS, search=search)
 
 
 def node_record(node_id: str, *, scope: Condition) -> Statements[dict[str, Any]]:

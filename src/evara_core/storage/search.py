@@ -13,19 +13,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, String, bindparam, literal_column
+from sqlalchemy import Boolean, Integer, String, bindparam, literal_column, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sqlalchemy import Column, ColumnElement, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Table
     from sqlalchemy.sql.compiler import SQLCompiler
 
 __all__ = [
     "ContainsText",
     "SearchIndex",
+    "drop_search_ddl",
+    "has_trigrams",
     "like_pattern",
     "postgresql_search_ddl",
     "sqlite_search_ddl",
@@ -115,6 +118,29 @@ def _indexed(words: Iterable[str]) -> list[tuple[str, str]]:
     return [(f"evara_word_{number}", word) for number, word in enumerate(long)]
 
 
+def has_trigrams(connection: Connection) -> bool:
+    """Return whether the database of *connection* can make the index, for a migration.
+
+    On PostgreSQL the extension is made if it may be: where its files are missing, or the user
+    may not, search works without an index. A savepoint keeps the transaction good.
+    """
+    is_sqlite = connection.dialect.name == "sqlite"
+    tried = _TRY_FTS5 if is_sqlite else ("CREATE EXTENSION IF NOT EXISTS pg_trgm",)
+    try:
+        with connection.begin_nested():
+            for statement in tried:
+                connection.execute(text(statement))
+    except DBAPIError:
+        return False
+    return True
+
+
+_TRY_FTS5 = (
+    "CREATE VIRTUAL TABLE evara_can_search USING fts5(words, tokenize='trigram')",
+    "DROP TABLE evara_can_search",
+)
+
+
 def postgresql_search_ddl(table: Table, columns: Sequence[str]) -> list[str]:
     """Return the statements that make the index of *columns*, for a migration."""
     made = (_POSTGRESQL_INDEX.format(table=table.name, column=name) for name in columns)
@@ -133,28 +159,44 @@ def sqlite_search_ddl(table: Table, columns: Sequence[str]) -> list[str]:
     An FTS5 table, filled with what is there and kept up to date by triggers. It is called
     after the table, with `_search` behind.
     """
-    (key,) = (column.name for column in table.primary_key)
+    (column,) = table.primary_key
+    # FTS5 finds a row by its number only: what is no number costs a look at every row.
+    is_numbered = isinstance(column.type, Integer)
+    put = ["rowid"] * is_numbered + [column.name, *columns]
+    read = [column.name] * is_numbered + [column.name, *columns]
     names = {
         "table": table.name,
         "index": f"{table.name}_search",
-        "key": key,
+        "key": column.name,
+        "place": "rowid" if is_numbered else column.name,
         "columns": ", ".join(columns),
-        "new": ", ".join(f"new.{name}" for name in columns),
+        "put": ", ".join(put),
+        "from_table": ", ".join(read),
+        "new": ", ".join(f"new.{name}" for name in read),
     }
     return [statement.format(**names) for statement in _SQLITE_INDEX]
 
 
 _SQLITE_INDEX = (
     "CREATE VIRTUAL TABLE {index} USING fts5({key} UNINDEXED, {columns}, tokenize='trigram')",
-    "INSERT INTO {index} ({key}, {columns}) SELECT {key}, {columns} FROM {table}",
+    "INSERT INTO {index} ({put}) SELECT {from_table} FROM {table}",
     """CREATE TRIGGER {index}_insert AFTER INSERT ON {table} BEGIN
-         INSERT INTO {index} ({key}, {columns}) VALUES (new.{key}, {new});
+         INSERT INTO {index} ({put}) VALUES ({new});
        END""",
     """CREATE TRIGGER {index}_delete AFTER DELETE ON {table} BEGIN
-         DELETE FROM {index} WHERE {key} = old.{key};
+         DELETE FROM {index} WHERE {place} = old.{key};
        END""",
     """CREATE TRIGGER {index}_update AFTER UPDATE OF {key}, {columns} ON {table} BEGIN
-         DELETE FROM {index} WHERE {key} = old.{key};
-         INSERT INTO {index} ({key}, {columns}) VALUES (new.{key}, {new});
+         DELETE FROM {index} WHERE {place} = old.{key};
+         INSERT INTO {index} ({put}) VALUES ({new});
        END""",
 )
+
+
+def drop_search_ddl(table: Table, columns: Sequence[str], *, dialect: str) -> list[str]:
+    """Return the statements that take the index away, where it was made. The extension stays."""
+    if dialect != "sqlite":
+        return [f"DROP INDEX IF EXISTS ix_{table.name}_{name}_search" for name in columns]
+    index = f"{table.name}_search"
+    triggers = [f"DROP TRIGGER IF EXISTS {index}_{when}" for when in ("insert", "delete", "update")]
+    return [*triggers, f"DROP TABLE IF EXISTS {index}"]

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias
 
 from evara_core._optional import provided_by
-from evara_core.access.permissions import AccessPolicy
+from evara_core.access.authentication import Caller
+from evara_core.access.permissions import AccessPolicy, Decision
 from evara_core.access.principal import Principal
 from evara_core.access.tokens import TokenVerifier, VerifiedToken, bearer_token
 from evara_core.errors import ConfigurationError, UnauthenticatedError
@@ -26,14 +27,18 @@ __all__ = [
     "Guard",
     "Public",
     "RequirePermission",
+    "caller_of",
     "current_caller",
     "current_principal",
+    "decision_of",
+    "guard_of",
 ]
 
 FindPrincipal: TypeAlias = Callable[[VerifiedToken], Awaitable[Principal | None]]
 """Return the active user that a token names, as its row says now; None: there is none."""
 
 _STATE: Final = "evara_guard"
+_CALLER: Final = "evara_caller"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +63,6 @@ class Guard:
         return Caller(principal=principal, token=token)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """A known user, and the token that it came with."""
-
-    principal: Principal
-    token: VerifiedToken
-
-
 def keep_guard(app: Any, guard: Guard) -> None:  # noqa: ANN401 - a FastAPI, or a router of one
     """Let the dependencies of *app* find *guard*."""
     setattr(app.state, _STATE, guard)
@@ -84,6 +81,20 @@ def guard_of(request: Request) -> Guard:
     return guard
 
 
+async def caller_of(request: Request) -> Caller:
+    """Return who calls. Looked up once for each request.
+
+    Raises:
+        UnauthenticatedError: No token, a bad one, or one of nobody.
+    """
+    found = request.scope.setdefault("state", {}).get(_CALLER)
+    if isinstance(found, Caller):
+        return found
+    caller = await guard_of(request).caller(request.headers.get("Authorization"))
+    request.scope["state"][_CALLER] = caller
+    return caller
+
+
 # It describes the header in OpenAPI and checks nothing: `Guard.caller` does.
 _DESCRIBED = HTTPBearer(auto_error=False, description="A token, as `Authorization: Bearer …`.")
 
@@ -94,7 +105,7 @@ async def current_caller(request: Request, _: Annotated[object, Depends(_DESCRIB
     Raises:
         UnauthenticatedError: No token, a bad one, or one of nobody.
     """
-    return await guard_of(request).caller(request.headers.get("Authorization"))
+    return await caller_of(request)
 
 
 async def current_principal(caller: Annotated[Caller, Depends(current_caller)]) -> Principal:
@@ -129,6 +140,20 @@ class RequirePermission:
         """
         guard_of(request).policy.require(principal, self.permission)
         return principal
+
+    async def check(self, request: Request) -> None:
+        """Let the caller of *request* pass, or raise as a call does."""
+        caller = await caller_of(request)
+        guard_of(request).policy.require(caller.principal, self.permission)
+
+
+def decision_of(request: Request, principal: Principal, permission: str) -> Decision:
+    """Return why *principal* may do this: for the audit log.
+
+    Raises:
+        DeniedError: It may not.
+    """
+    return guard_of(request).policy.require(principal, permission)
 
 
 class Public:

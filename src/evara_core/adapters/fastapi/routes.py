@@ -7,7 +7,12 @@ from typing import Any
 
 from evara_core._optional import provided_by
 from evara_core.access.permissions import AccessPolicy
-from evara_core.adapters.fastapi.callers import Public, RequirePermission, current_caller
+from evara_core.adapters.fastapi.callers import (
+    Public,
+    RequirePermission,
+    caller_of,
+    current_caller,
+)
 from evara_core.adapters.fastapi.lists import ListOf
 from evara_core.errors import ConfigurationError, InvalidParameterError
 
@@ -56,12 +61,20 @@ def check_routes(
 async def declared_parameters_only(request: Request) -> None:
     """Refuse query parameters that the route does not declare: a dependency.
 
-    A list declares its own, and looks after them itself.
+    A list declares its own, and looks after them itself. Who may not call the route at all is
+    told that first.
 
     Raises:
         InvalidParameterError: There is one.
+        UnauthenticatedError: The route needs a caller.
+        DeniedError: It needs one that may do this.
     """
     dependants = list(_dependants(getattr(request.scope.get("route"), "dependant", None)))
+    for each in dependants:
+        if isinstance(each.call, RequirePermission):
+            await each.call.check(request)
+        elif each.call is current_caller:
+            await caller_of(request)
     if any(isinstance(each.call, ListOf) for each in dependants):
         return
     allowed = {field.alias for each in dependants for field in each.query_params}

@@ -21,6 +21,7 @@ from evara_core.storage.tables.notify import (
     receiver_states,
 )
 from evara_core.storage.tables.records import alert_rules, audit_log, upkeep_runs
+from evara_core.storage.tables.repeats import idempotency_keys
 from evara_core.storage.tables.telemetry import (
     METRIC_COLUMNS,
     readings,
@@ -42,6 +43,7 @@ __all__ = [
     "deliveries",
     "distributors",
     "field_mappings",
+    "idempotency_keys",
     "mapping_history",
     "metadata",
     "node_operational_state",
