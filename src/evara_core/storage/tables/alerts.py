@@ -13,7 +13,12 @@ from sqlalchemy import (
     text,
 )
 
-from evara_core.storage.tables.base import OFTEN_REWRITTEN, metadata, tenancy_columns
+from evara_core.storage.tables.base import (
+    OFTEN_REWRITTEN,
+    OFTEN_VACUUMED,
+    metadata,
+    tenancy_columns,
+)
 from evara_core.storage.types import Id, Json, UtcDateTime
 
 __all__ = ["alert_history", "alert_states"]
@@ -35,7 +40,7 @@ alert_states = Table(
         "phase NOT IN ('firing', 'recovering') OR episode_id IS NOT NULL",
         name="active_has_an_episode",
     ),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )
 """A state that is not there is `normal`."""
 
@@ -87,8 +92,6 @@ alert_history = Table(
     Index(None, "community_id", "fired_at", "episode_id"),
     Index(None, "customer_id", "fired_at", "episode_id"),
     Index(None, "node_key", "fired_at", "episode_id"),
-    postgresql_with={
-        name: value for name, value in OFTEN_REWRITTEN.items() if name != "fillfactor"
-    },
+    listeners=OFTEN_VACUUMED,
 )
 """One row for each episode. At most one is open for each rule and node."""

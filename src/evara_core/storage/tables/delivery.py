@@ -42,7 +42,7 @@ outbox = Table(
         sqlite_where=_UNPUBLISHED,
     ),
     Index("ix_outbox_to_note", "sequence", postgresql_where=_TO_NOTE, sqlite_where=_TO_NOTE),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )
 
 counters = Table(
@@ -55,7 +55,7 @@ counters = Table(
     Column("shard", SmallInteger, primary_key=True, autoincrement=False),
     *tenancy_columns(),
     Column("value", BigInteger, nullable=False),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )
 """Counts per tenancy, kept by the deltas of ingest: `storage.counters` names them.
 

@@ -144,5 +144,5 @@ node_operational_state = Table(
     Column("position_held", Text),
     CheckConstraint("health_score BETWEEN 0 AND 100", name="health_is_a_percentage"),
     CheckConstraint("active_alerts >= 0", name="alerts_are_counted"),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )

@@ -71,7 +71,7 @@ receiver_states = Table(
     # It asked never to be called again.
     Column("disabled_at", UtcDateTime),
     Column("disabled_reason", Text),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )
 """What is remembered of a receiver besides its groups. Also of those that a file names."""
 
@@ -83,7 +83,7 @@ notification_leases = Table(
     # Counts who held it: what an earlier holder still wants to write is refused.
     Column("fence", BigInteger, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )
 """Who decides what is told. A row says that somebody does, now or after a break."""
 
@@ -94,7 +94,7 @@ notification_groups = Table(
     Column("group_key", Id, primary_key=True),
     Column("document", Text, nullable=False),
     Column("updated_at", UtcDateTime),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )
 
 deliveries = Table(
@@ -120,5 +120,5 @@ deliveries = Table(
     Index("ix_deliveries_waiting", "due_at", postgresql_where=_WAITING, sqlite_where=_WAITING),
     Index(None, "status", "settled_at"),
     Index(None, "distributor_id", "queued_at", "event_id"),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )

@@ -96,7 +96,7 @@ rollup_marks = Table(
     Column("start_at", UtcDateTime, nullable=False),
     Column("end_at", UtcDateTime, nullable=False),
     PrimaryKeyConstraint("node_key", "period", "start_at"),
-    postgresql_with=OFTEN_REWRITTEN,
+    listeners=OFTEN_REWRITTEN,
 )
 """The buckets whose rollup is to be made anew."""
 

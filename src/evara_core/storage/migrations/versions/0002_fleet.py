@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from evara_core.storage.tables.base import OFTEN_REWRITTEN
 from evara_core.storage.types import Id, Json, Measure, UtcDateTime
 
 revision = "0002"
@@ -148,11 +149,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("node_key", name=op.f("pk_node_operational_state")),
-        postgresql_with={
-            "fillfactor": 50,
-            "autovacuum_vacuum_scale_factor": 0.01,
-            "autovacuum_vacuum_threshold": 500,
-        },
+        listeners=OFTEN_REWRITTEN,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from evara_core.storage.tables.base import OFTEN_REWRITTEN
 from evara_core.storage.types import BigKey, Id, Json, Measure, UtcDateTime
 
 revision = "0003"
@@ -114,11 +115,7 @@ def upgrade() -> None:
         sa.Column("start_at", UtcDateTime(), nullable=False),
         sa.Column("end_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("node_key", "period", "start_at", name=op.f("pk_rollup_marks")),
-        postgresql_with={
-            "fillfactor": 50,
-            "autovacuum_vacuum_scale_factor": 0.01,
-            "autovacuum_vacuum_threshold": 500,
-        },
+        listeners=OFTEN_REWRITTEN,
     )
     op.create_table(
         "set_aside",

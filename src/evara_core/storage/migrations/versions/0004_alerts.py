@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from evara_core.storage.tables.base import OFTEN_REWRITTEN, OFTEN_VACUUMED
 from evara_core.storage.types import Id, Json, UtcDateTime
 
 revision = "0004"
@@ -32,11 +33,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("node_key", "rule_id", name=op.f("pk_alert_states")),
-        postgresql_with={
-            "fillfactor": 50,
-            "autovacuum_vacuum_scale_factor": 0.01,
-            "autovacuum_vacuum_threshold": 500,
-        },
+        listeners=OFTEN_REWRITTEN,
     )
     op.create_table(
         "alert_history",
@@ -74,10 +71,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("episode_id", name=op.f("pk_alert_history")),
-        postgresql_with={
-            "autovacuum_vacuum_scale_factor": 0.01,
-            "autovacuum_vacuum_threshold": 500,
-        },
+        listeners=OFTEN_VACUUMED,
     )
     op.create_index(
         "ix_alert_history_active",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from evara_core.storage.tables.base import OFTEN_REWRITTEN
 from evara_core.storage.types import BigKey, Id, Json
 
 revision = "0005"
@@ -23,11 +24,7 @@ def upgrade() -> None:
         sa.Column("is_published", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_outbox")),
         sa.UniqueConstraint("message_id", name=op.f("uq_outbox_message_id")),
-        postgresql_with={
-            "fillfactor": 50,
-            "autovacuum_vacuum_scale_factor": 0.01,
-            "autovacuum_vacuum_threshold": 500,
-        },
+        listeners=OFTEN_REWRITTEN,
     )
     op.create_index(
         "ix_outbox_unpublished",
@@ -46,11 +43,7 @@ def upgrade() -> None:
         sa.Column("customer_id", Id),
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("scope", "name", "shard", name=op.f("pk_counters")),
-        postgresql_with={
-            "fillfactor": 50,
-            "autovacuum_vacuum_scale_factor": 0.01,
-            "autovacuum_vacuum_threshold": 500,
-        },
+        listeners=OFTEN_REWRITTEN,
     )
 
 

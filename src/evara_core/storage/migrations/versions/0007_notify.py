@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("group_key", Id, nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("receiver", "group_key", name=op.f("pk_notification_groups")),
-        postgresql_with=OFTEN_REWRITTEN,
+        listeners=OFTEN_REWRITTEN,
     )
     op.create_table(
         "deliveries",
@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("settled_at", UtcDateTime()),
         sa.PrimaryKeyConstraint("event_id", "receiver", name=op.f("pk_deliveries")),
-        postgresql_with=OFTEN_REWRITTEN,
+        listeners=OFTEN_REWRITTEN,
     )
     op.create_index(
         "ix_deliveries_waiting",

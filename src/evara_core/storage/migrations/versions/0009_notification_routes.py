@@ -119,7 +119,7 @@ def _create_states() -> None:
         sa.Column("disabled_at", UtcDateTime()),
         sa.Column("disabled_reason", sa.Text()),
         sa.PrimaryKeyConstraint("receiver", name=op.f("pk_receiver_states")),
-        postgresql_with=OFTEN_REWRITTEN,
+        listeners=OFTEN_REWRITTEN,
     )
     op.create_table(
         "notification_leases",
@@ -128,5 +128,5 @@ def _create_states() -> None:
         sa.Column("fence", sa.BigInteger(), nullable=False),
         sa.Column("expires_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_notification_leases")),
-        postgresql_with=OFTEN_REWRITTEN,
+        listeners=OFTEN_REWRITTEN,
     )
