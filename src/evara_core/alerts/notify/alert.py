@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,13 @@ class Alert:
     changed_at: datetime
     resolved_at: datetime | None = None
     is_acknowledged: bool = False
+    is_flapping: bool = False
+    is_once: bool = False
+    """It is said once, and never over: that a rule opens no more alerts."""
+
+    muted: str | None = None
+    """Why nobody is to be told at present. Not told is not forgotten."""
+
     tenancy: Tenancy
     labels: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -73,8 +81,14 @@ class Alert:
 
     @property
     def mark(self) -> str:
-        """What a receiver has been told of it: an episode that became worse is news."""
-        return f"{self.episode_id}/{self.severity}"
+        """What a receiver has been told of it: that it became worse, or flaps, is news."""
+        mark = f"{self.episode_id}/{self.severity}"
+        return f"{mark}/flapping" if self.is_flapping else mark
+
+    @property
+    def is_firing(self) -> bool:
+        """Whether it goes on, and people are to know."""
+        return self.resolved_at is None and self.muted is None
 
     def names(self) -> dict[str, str]:
         """Return all that routes and groups may ask for."""
@@ -94,28 +108,55 @@ class Alert:
     def moved_on(cls, before: Alert | None, happening: Happening) -> Alert:
         """Return how the episode stands after *happening*."""
         told = happening.transition
-        seen = before is not None and before.is_acknowledged
-        if told.kind is TransitionKind.ACKNOWLEDGED:
-            seen = True
-        elif told.kind is TransitionKind.UNACKNOWLEDGED or (
-            before is not None and told.severity.rank > before.severity.rank
-        ):
-            seen = False
+        is_over = told.kind is TransitionKind.RESOLVED
         return cls(
-            episode_id=told.episode_id,
+            episode_id=_episode_of(told),
             number=1 if before is None else before.number + 1,
             rule_id=told.rule_id,
             node_id=told.node_id,
-            node_label=happening.node_label,
-            node_kind=happening.node_kind,
+            node_label=happening.node_label or (before.node_label if before else told.node_id),
+            node_kind=happening.node_kind or (before.node_kind if before else ""),
             severity=told.severity,
             fired_at=told.fired_at or (before.fired_at if before else told.at),
             changed_at=told.at,
-            resolved_at=told.at if told.kind is TransitionKind.RESOLVED else None,
-            is_acknowledged=seen,
-            tenancy=happening.tenancy,
-            labels=happening.labels,
-            facts=told.facts,
-            sentence=told.sentence,
+            resolved_at=told.at if is_over else None,
+            is_acknowledged=_is_seen(before, told),
+            is_flapping=told.kind is TransitionKind.FLAPPING
+            or (before is not None and before.is_flapping),
+            is_once=told.kind is TransitionKind.STORM,
+            muted=_mute(before, told),
+            tenancy=before.tenancy if before else happening.tenancy,
+            labels=happening.labels or (before.labels if before else {}),
+            facts=told.facts or (before.facts if before else {}),
+            sentence=told.sentence or (before.sentence if before else ""),
             reason=told.reason,
         )
+
+
+def _episode_of(told: Transition) -> str:
+    if told.episode_id:
+        return told.episode_id
+    # A storm belongs to no episode. The same one has the same name, however often it is heard.
+    text = f"{told.kind}\n{told.rule_id}\n{told.node_id}\n{told.at.isoformat()}"
+    return f"{told.kind}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+def _is_seen(before: Alert | None, told: Transition) -> bool:
+    if told.kind is TransitionKind.ACKNOWLEDGED:
+        return True
+    if told.kind is TransitionKind.UNACKNOWLEDGED or before is None:
+        return False
+    return before.is_acknowledged and told.severity.rank <= before.severity.rank
+
+
+def _mute(before: Alert | None, told: Transition) -> str | None:
+    match told.kind:
+        case TransitionKind.SHELVED | TransitionKind.OUT_OF_SERVICE:
+            return str(told.kind)
+        case TransitionKind.UNSHELVED | TransitionKind.IN_SERVICE:
+            return told.muted
+        case TransitionKind.ACKNOWLEDGED | TransitionKind.UNACKNOWLEDGED:
+            # What people do is never muted itself.
+            return before.muted if before else told.muted
+        case _:
+            return told.muted

@@ -9,7 +9,7 @@ from evara_core.alerts.notify.template import Template, names_of
 
 if TYPE_CHECKING:
     from evara_core.alerts.notify.alert import Alert
-    from evara_core.alerts.notify.notifier import Notification
+    from evara_core.alerts.notify.group import Notification
 
 __all__ = ["DEFAULT_SUBJECT", "DEFAULT_TEXT", "alertmanager_payload", "payload", "words"]
 
@@ -36,6 +36,7 @@ def payload(note: Notification) -> dict[str, object]:
             "firing": [_plain(alert) for alert in note.firing],
             "resolved": [_plain(alert) for alert in note.resolved],
             "more_firing": note.left_out,
+            "since": note.since and note.since.isoformat(),
         },
     }
 
@@ -90,6 +91,9 @@ def words(
     title = first.get("node_label", "") if total == 1 else f"{total} alerts"
     if note.reason is Reason.ALL_RESOLVED:
         title = f"over: {title}"
+    elif note.reason is Reason.STORM:
+        minutes = max(1, round((note.at - (note.since or note.at)).total_seconds() / 60))
+        title = f"{total} further alerts in the last {_span(minutes)}"
     names = {
         **first,
         "title": title,
@@ -117,3 +121,7 @@ def _plain(alert: Alert) -> dict[str, object]:
         "reason": alert.reason,
         "facts": dict(alert.facts),
     }
+
+
+def _span(minutes: int) -> str:
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004 - two hours

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from evara_core.access.tenancy import Tenancy
 from evara_core.alerts.episodes import Severity
 from evara_core.alerts.notify.alert import Alert
-from evara_core.alerts.notify.notifier import Group
+from evara_core.alerts.notify.group import Group
 from evara_core.alerts.notify.reasons import Told
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def group_to_plain(group: Group) -> dict[str, object]:
         "unseen_since": {name: at.isoformat() for name, at in group.unseen_since.items()},
         "escalated": sorted(group.escalated),
         "due_at": group.due_at.isoformat(),
+        "held_since": group.held_since and group.held_since.isoformat(),
         "sequence": group.sequence,
         "left_out": group.left_out,
     }
@@ -58,6 +59,7 @@ def group_from_plain(plain: Mapping[str, Any]) -> Group:
         unseen_since={n: datetime.fromisoformat(at) for n, at in plain["unseen_since"].items()},
         escalated=frozenset(plain["escalated"]),
         due_at=datetime.fromisoformat(plain["due_at"]),
+        held_since=plain.get("held_since") and datetime.fromisoformat(plain["held_since"]),
         sequence=plain["sequence"],
         left_out=plain["left_out"],
     )

@@ -1,5 +1,7 @@
 """Why a receiver is told about a group once more: five reasons, and no others.
 
+A sixth, `storm`, is given for several groups that had one of these and were held back.
+
 | told before | what is so now | reason |
 |---|---|---|
 | nothing | something fires | `first` |
@@ -30,6 +32,8 @@ class Reason(StrEnum):
     ALL_RESOLVED = "all_resolved"
     RESOLVED = "resolved"
     REPEAT = "repeat"
+    STORM = "storm"
+    """Of several groups in one, since the receiver was told as much as it may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

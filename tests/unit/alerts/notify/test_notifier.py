@@ -218,7 +218,9 @@ def test_what_is_muted_is_not_told(muted):
     told = notifier()
 
     told.take(happening(muted=muted), now=T0)
+    told.take(happening("resolved", at=T0 + MINUTE, muted=muted), now=T0 + MINUTE)
 
+    assert told.due(now=T0 + timedelta(hours=9)) == []
     assert told.due_at is None
 
 
