@@ -118,6 +118,7 @@ def put_aside(tracked: Tracked, look: Look, *, now: datetime) -> NodeUpdate:
         position=tracked.position,
         before=tracked.state,
         state=tracked.state,
+        mapping_revision=tracked.mapping_revision,
     )
 
 
@@ -179,6 +180,7 @@ def _update(
         alerts=_changed(tracked.alerts, alerts),
         transitions=tuple(transitions),
         messages=() if ids is None else _messages(tracked, state, transitions, ids, has_news),
+        mapping_revision=tracked.mapping_revision,
     )
     tracked.state, tracked.alerts = state, alerts
     return update

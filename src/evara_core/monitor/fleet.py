@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evara_core.errors import InvalidMappingError
 from evara_core.telemetry.connectivity import Reach
 from evara_core.telemetry.translate import Translator, translator_for
+from evara_core.telemetry.versions import translator_through
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from evara_core.telemetry.mapping import ChannelMapping
     from evara_core.telemetry.models import Node, Reading
     from evara_core.telemetry.state import NodeState
+    from evara_core.telemetry.versions import MappingVersion
     from evara_core.thingspeak.models import Position
 
 __all__ = ["Fleet", "Tracked"]
@@ -33,6 +35,8 @@ class Tracked:
     node: Node
     mapping: ChannelMapping
     read_key: str | None
+    mapping_revision: int | None = None
+    versions: tuple[MappingVersion, ...] = ()
     translator: Translator | None
     """None: the mapping makes no sense, so that nothing is read until it does."""
 
@@ -106,7 +110,7 @@ class Fleet:
             if tracked is None or anew is None or node_id in anew:
                 tracked = self._anew(found, tracked, now)
                 self._restore(found, recent.get(node_id, ()))
-            elif (tracked.node, tracked.mapping) != (found.node, found.mapping):
+            elif _is_changed(tracked, found):
                 self._remap(tracked, found)
             tracked.read_key = found.read_key
             self._nodes[node_id] = tracked
@@ -120,6 +124,8 @@ class Fleet:
         return Tracked(
             node=found.node,
             mapping=found.mapping,
+            mapping_revision=found.mapping_revision,
+            versions=found.versions,
             read_key=found.read_key,
             translator=translator,
             problem=problem,
@@ -144,10 +150,18 @@ class Fleet:
             # The position was of another channel.
             tracked.position = found.position
         tracked.node, tracked.mapping = found.node, found.mapping
+        tracked.mapping_revision, tracked.versions = found.mapping_revision, found.versions
         tracked.translator, tracked.problem = self._translator(found)
 
     def _translator(self, found: Watched) -> tuple[Translator | None, str | None]:
         try:
+            if found.versions:
+                return translator_through(found.node, found.versions, kinds=self._kinds), None
             return translator_for(found.node, found.mapping, kinds=self._kinds), None
         except InvalidMappingError as error:
             return None, f"{error.code}: {error}"
+
+
+def _is_changed(tracked: Tracked, found: Watched) -> bool:
+    known = (tracked.node, tracked.mapping, tracked.mapping_revision, tracked.versions)
+    return known != (found.node, found.mapping, found.mapping_revision, found.versions)

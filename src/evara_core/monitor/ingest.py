@@ -396,4 +396,6 @@ def _words(error: Exception) -> str:
 def _fits(tracked: Tracked, look: Look) -> bool:
     if tracked.translator is None:
         return False
+    if look.channel_id not in {None, tracked.mapping.channel_id}:
+        return False
     return look.is_import or tracked.position == look.after

@@ -29,6 +29,10 @@ class Look:
     """The position that they follow. A node that stands elsewhere has no use for them."""
 
     entries: Sequence[Entry]
+    channel_id: int | None = None
+    """Where they come from. A node that has got another channel has no use for them. None:
+    from whatever channel it has."""
+
     looked_at: datetime | None = None
     """When the channel was asked: what it had then is known. None: it was not asked."""
 

@@ -166,10 +166,9 @@ class Poller:
 
     async def _look_at(self, tracked: Tracked) -> _Outcome:
         node_id, after = tracked.node.node_id, tracked.position
+        channel_id = tracked.mapping.channel_id
         looked_at = self._clock.now()
-        ask = self._source.entries_since(
-            tracked.mapping.channel_id, after, read_key=tracked.read_key
-        )
+        ask = self._source.entries_since(channel_id, after, read_key=tracked.read_key)
         try:
             entries = await within(self._settings.look_timeout_s, self._sleep, ask)
         except ChannelReset as reset:
@@ -191,6 +190,7 @@ class Poller:
                 node_id=node_id,
                 after=after,
                 entries=entries,
+                channel_id=channel_id,
                 looked_at=looked_at,
                 has_more=len(entries) >= self._settings.catch_up_rows,
             )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evara_core.telemetry.mapping import ChannelMapping
     from evara_core.telemetry.models import Measured, Node, Reading, SetAside
     from evara_core.telemetry.state import NodeState
+    from evara_core.telemetry.versions import MappingVersion
     from evara_core.thingspeak.models import Entry, Position
 
 __all__ = [
@@ -33,6 +34,14 @@ class Watched:
 
     node: Node
     mapping: ChannelMapping
+    """The one that holds now."""
+
+    mapping_revision: int | None = None
+    """Which of its mappings that is. None: the store counts none."""
+
+    versions: tuple[MappingVersion, ...] = ()
+    """All that hold for its channel, each from its moment on. Empty: `mapping`, from ever."""
+
     read_key: str | None = field(default=None, repr=False)
     position: Position | None = None
     """None: never read."""
@@ -76,6 +85,11 @@ class NodeUpdate:
     messages: tuple[Message, ...] = ()
     """For the outbox."""
 
+    mapping_revision: int | None = None
+    """The mapping that the node had. The store refuses the update when it has got another one
+    meanwhile: readings and position may be of a channel that it has no more. None: whatever it
+    has."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestReport:
@@ -117,8 +131,8 @@ class IngestStore(Protocol):
 
         Raises:
             NotFoundError: A node is not there any more. Nothing was stored.
-            ConflictError: A node is neither as an update found it nor as it leaves it:
-                somebody else wrote. Nothing was stored.
+            ConflictError: A node is neither as an update found it nor as it leaves it, or has
+                another mapping: somebody else wrote. Nothing was stored.
             StorageUnavailableError: Nothing was stored, or it cannot be said whether it was,
                 because the connection broke at the commit. Ask `watched` before you go on.
         """

@@ -49,13 +49,11 @@ async def without_rewritten(
         return update
     node_id = update.node.node_id
     found = await stored.between(node_id, min(late), max(late) + _INSTANT, limit=MAX_COMPARED)
-    # What is worked out from these changes with the sizes of the node: that is no other row.
-    sent = [step.metric for step in translator.steps]
-    known = {(one.measured_at, one.entry_id): _numbers(one, sent) for one in found}
+    known = {(one.measured_at, one.entry_id): one for one in found}
     others = []
     for reading in update.readings:
-        numbers = _numbers(reading, sent)
-        if known.get((reading.measured_at, reading.entry_id), numbers) != numbers:
+        one = known.get((reading.measured_at, reading.entry_id))
+        if one is not None and _is_another(one, reading, translator):
             others.append(reading)
     if not others:
         return update
@@ -65,7 +63,7 @@ async def without_rewritten(
             received_at=now,
             source=f"entry {reading.entry_id} of {reading.measured_at.isoformat()}",
             reason=REWRITTEN,
-            body=dump_json(entry_of(reading, translator)).decode(),
+            body=dump_json(entry_of(reading, translator.holding_at(reading.measured_at))).decode(),
         )
         for reading in others
     ]
@@ -74,6 +72,15 @@ async def without_rewritten(
         readings=tuple(reading for reading in update.readings if reading not in others),
         set_aside=(*update.set_aside, *aside),
     )
+
+
+def _is_another(stored: Reading, new: Reading, translator: Translator) -> bool:
+    if stored.mapping_revision != new.mapping_revision:
+        # Another mapping made other numbers of what may be the same: it can be derived again.
+        return False
+    # What is worked out from these changes with the sizes of the node: that is no other row.
+    sent = [step.metric for step in translator.holding_at(new.measured_at).steps]
+    return _numbers(stored, sent) != _numbers(new, sent)
 
 
 def _numbers(reading: Reading, names: Iterable[str]) -> list[float | None]:

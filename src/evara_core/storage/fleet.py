@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import insert, select
 
 from evara_core.access.principal import Principal
-from evara_core.storage.bulk import among, insert_rows, storable_json
+from evara_core.storage.bulk import insert_rows, storable_json
 from evara_core.storage.counters import STATUS, Counts, add_counts
+from evara_core.storage.mappings import put_mappings
 from evara_core.storage.readings import node_keys
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     communities,
     customers,
     distributors,
-    field_mappings,
     node_operational_state,
     nodes,
-    thingspeak_mappings,
     users,
 )
-from evara_core.telemetry.codec import dump_mapping, dump_state, dump_values
+from evara_core.telemetry.codec import dump_state, dump_values
 from evara_core.telemetry.state import NodeState
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ __all__ = [
     "add_nodes",
     "add_user",
     "principal",
-    "put_mappings",
 ]
 
 
@@ -149,37 +147,11 @@ def add_nodes(records: Sequence[NodeRecord], *, dialect: str) -> Statements[None
         for record in records
         if record.mapping is not None
     ]
-    yield from put_mappings(mapped, dialect=dialect)
+    made_at = [record.created_at for record in records if record.mapping is not None]
+    yield from put_mappings(mapped, at=made_at, dialect=dialect)
     status = STATUS + NodeState().status
     counts = Counts((record.node.tenancy, status) for record in records)
     yield from add_counts(counts, dialect=dialect)
-
-
-def put_mappings(
-    mapped: Sequence[tuple[int, ChannelMapping, str | None]], *, dialect: str
-) -> Statements[None]:
-    """Let nodes report to channels, in place of those that they had. By node key.
-
-    How far the old channel was read is no position in another one, and counts no more.
-    """
-    if not mapped:
-        return
-    keys = [key for key, _, _ in mapped]
-    for table in (field_mappings, thingspeak_mappings):
-        yield Query(table.delete().where(among(table.c.node_key, keys, dialect=dialect)))
-    rows: dict[str, list[Any]] = {
-        "node_key": keys,
-        "channel_id": [mapping.channel_id for _, mapping, _ in mapped],
-        "read_key": [read_key for _, _, read_key in mapped],
-        "mapping": [dump_mapping(mapping).decode() for _, mapping, _ in mapped],
-    }
-    yield insert_rows(thingspeak_mappings, rows, dialect=dialect)
-    fields = [(key, found) for key, mapping, _ in mapped for found in mapping.fields]
-    names = ("field", "metric", "unit", "scale", "offset", "minimum", "maximum")
-    columns = {name: [getattr(found, name) for _, found in fields] for name in names}
-    yield insert_rows(
-        field_mappings, {"node_key": [key for key, _ in fields], **columns}, dialect=dialect
-    )
 
 
 def _node_rows(records: Sequence[NodeRecord]) -> dict[str, list[Any]]:

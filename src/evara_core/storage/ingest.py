@@ -118,6 +118,7 @@ class _Held:
     node_key: int
     tenancy: Tenancy
     channel_id: int | None
+    mapping_revision: int | None
     status: str
     health_score: int | None
     newest: tuple[Any, Any]
@@ -182,6 +183,7 @@ def _hold(updates: Sequence[NodeUpdate], *, dialect: str) -> Statements[dict[str
             nodes.c.community_id,
             nodes.c.customer_id,
             thingspeak_mappings.c.channel_id,
+            thingspeak_mappings.c.revision,
             state.status,
             state.health_score,
             state.last_reading_at,
@@ -207,6 +209,7 @@ def _hold(updates: Sequence[NodeUpdate], *, dialect: str) -> Statements[dict[str
                 distributor_id=distributor_id, community_id=community_id, customer_id=customer_id
             ),
             channel_id=channel_id,
+            mapping_revision=mapping_revision,
             status=status,
             health_score=health_score,
             newest=(last_reading_at, last_entry_id),
@@ -218,6 +221,7 @@ def _hold(updates: Sequence[NodeUpdate], *, dialect: str) -> Statements[dict[str
             community_id,
             customer_id,
             channel_id,
+            mapping_revision,
             status,
             health_score,
             last_reading_at,
@@ -235,8 +239,9 @@ def _refuse_stale(update: NodeUpdate, held: Mapping[str, _Held]) -> None:
     An update that was stored before finds its own result: the answer to the first commit was
     lost, and it is stored again to no effect.
     """
-    found = held[update.node.node_id].newest
-    if found not in {_newest(update.before), _newest(update.state)}:
+    node = held[update.node.node_id]
+    is_remapped = update.mapping_revision not in {None, node.mapping_revision}
+    if is_remapped or node.newest not in {_newest(update.before), _newest(update.state)}:
         problem = f"node {update.node.node_id!r} was written by somebody else meanwhile"
         raise ConflictError(problem)
 

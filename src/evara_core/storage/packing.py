@@ -56,6 +56,8 @@ def packed(readings: Sequence[Reading], keys: Mapping[str, int]) -> dict[str, li
         "received_at": [reading.received_at for reading in readings],
         **metrics,
     }
+    if any([reading.mapping_revision != 1 for reading in readings]):
+        columns["mapping_revision"] = [reading.mapping_revision for reading in readings]
     for name, documents in (("extra", extra), ("flags", flags)):
         if documents:
             columns[name] = [
@@ -81,6 +83,7 @@ def unpacked(row: Row[Any]) -> Reading:
         received_at=fields["received_at"],
         values=values,
         extra=extra.get("fields", {}),
+        mapping_revision=fields["mapping_revision"] or 1,
     )
 
 

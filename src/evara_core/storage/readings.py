@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-_REPLACED = ("received_at", *METRIC_COLUMNS, "extra", "flags")
+_REPLACED = ("received_at", *METRIC_COLUMNS, "extra", "flags", "mapping_revision")
 _REPLACE = "ON CONFLICT (node_key, measured_at, entry_id) DO UPDATE SET " + ", ".join(
     f"{name} = excluded.{name}" for name in _REPLACED
 )

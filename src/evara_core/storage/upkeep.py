@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 from evara_core.access.tenancy import Tenancy
 from evara_core.errors import NotFoundError
 from evara_core.storage.counters import ALERTS, STATUS, Counts, add_counts, health_name
-from evara_core.storage.fleet import put_mappings
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     alert_history,
@@ -26,21 +25,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from evara_core.storage.statements import Statements
-    from evara_core.telemetry.mapping import ChannelMapping
 
-__all__ = ["change_mapping", "move_node", "remove_node"]
-
-
-def change_mapping(
-    node_id: str, mapping: ChannelMapping, *, read_key: str | None = None, dialect: str
-) -> Statements[None]:
-    """Let a node report to *mapping* from now on. Of another channel it is read from the start.
-
-    Raises:
-        NotFoundError: The node is not known.
-    """
-    node = yield from _held(node_id)
-    yield from put_mappings([(node.node_key, mapping, read_key)], dialect=dialect)
+__all__ = ["move_node", "remove_node"]
 
 
 def move_node(node_id: str, to: Tenancy, *, at: datetime, dialect: str) -> Statements[None]:

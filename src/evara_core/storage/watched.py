@@ -14,12 +14,14 @@ from evara_core.storage.episodes import load_alert_state
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     alert_states,
+    mapping_history,
     node_operational_state,
     nodes,
     thingspeak_mappings,
 )
 from evara_core.telemetry.codec import load_mapping, load_state, load_values
 from evara_core.telemetry.models import Node
+from evara_core.telemetry.versions import MappingVersion, holding
 from evara_core.thingspeak.models import Position
 
 if TYPE_CHECKING:
@@ -30,16 +32,21 @@ if TYPE_CHECKING:
     from evara_core.alerts.episodes import AlertState
     from evara_core.storage.statements import Statements
 
-__all__ = ["node_from", "watched"]
+__all__ = ["mapping_version", "node_from", "watched"]
 
 
 def watched() -> Statements[list[Watched]]:
     """End with every node that has a channel, in the order of their making.
 
-    Two statements, whatever the number of nodes.
+    Three statements, whatever the number of nodes.
     """
     answer = yield Query(
-        select(nodes, node_operational_state, thingspeak_mappings)
+        select(
+            nodes,
+            node_operational_state,
+            thingspeak_mappings,
+            thingspeak_mappings.c.revision.label("mapping_revision"),
+        )
         .join_from(nodes, node_operational_state)
         .join_from(nodes, thingspeak_mappings, thingspeak_mappings.c.node_key == nodes.c.node_key)
         .order_by(nodes.c.node_key)
@@ -51,7 +58,11 @@ def watched() -> Statements[list[Watched]]:
     alerts: dict[int, list[AlertState]] = {}
     for row in stored.rows:
         alerts.setdefault(row.node_key, []).append(load_alert_state(row.document))
-    return [_watched(row, alerts.get(row.node_key, ())) for row in answer.rows]
+    versions = yield from _versions()
+    return [
+        _watched(row, alerts.get(row.node_key, ()), versions.get(row.node_key, ()))
+        for row in answer.rows
+    ]
 
 
 def node_from(row: Row[Any]) -> Node:
@@ -72,10 +83,43 @@ def node_from(row: Row[Any]) -> Node:
     )
 
 
-def _watched(row: Row[Any], alerts: Sequence[AlertState]) -> Watched:
+def mapping_version(row: Row[Any]) -> MappingVersion:
+    """Return the mapping of a row that has the columns of `mapping_history`."""
+    return MappingVersion(
+        revision=row.revision,
+        mapping=load_mapping(row.mapping),
+        since=row.since_at,
+        saved_at=row.saved_at,
+        saved_by=row.saved_by,
+        withdrawn_at=row.withdrawn_at,
+    )
+
+
+def _versions() -> Statements[dict[int, list[MappingVersion]]]:
+    """End with the mappings of the nodes that have had more than one."""
+    several = thingspeak_mappings.c.revision > 1
+    answer = yield Query(
+        select(mapping_history)
+        .where(
+            mapping_history.c.node_key.in_(select(thingspeak_mappings.c.node_key).where(several)),
+            mapping_history.c.withdrawn_at.is_(None),
+        )
+        .order_by(mapping_history.c.node_key, mapping_history.c.revision)
+    )
+    found: dict[int, list[MappingVersion]] = {}
+    for row in answer.rows:
+        found.setdefault(row.node_key, []).append(mapping_version(row))
+    return found
+
+
+def _watched(
+    row: Row[Any], alerts: Sequence[AlertState], versions: Sequence[MappingVersion]
+) -> Watched:
     return Watched(
         node=node_from(row),
         mapping=load_mapping(row.mapping),
+        mapping_revision=row.mapping_revision,
+        versions=tuple(holding(versions, row.channel_id)),
         read_key=row.read_key,
         position=_position(row),
         state=replace(load_state(row.document), values=load_values(dump_json(row.values))),

@@ -69,6 +69,9 @@ class Reading:
     extra: Mapping[str, str] = field(default_factory=dict)
     """What came in fields that no metric is mapped to, as it was sent."""
 
+    mapping_revision: int = 1
+    """Of the node's mappings, the one that made it: `telemetry.versions`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:

@@ -9,19 +9,29 @@ the readings again, and store them with `storage.readings.rewrite`.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evara_core.errors import InvalidMappingError
+from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry
 from evara_core.telemetry.models import Quality
-from evara_core.telemetry.translate import Translator, order_of
+from evara_core.telemetry.translate import Translator, order_of, translator_for
+from evara_core.telemetry.versions import holding, translator_through
 from evara_core.thingspeak.models import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from evara_core.telemetry.models import Measured, Reading
+    from evara_core.telemetry.models import Measured, Node, Reading
+    from evara_core.telemetry.quality import Trace
     from evara_core.telemetry.translate import Step
+    from evara_core.telemetry.versions import MappingVersion
 
-__all__ = ["entry_of", "rederived"]
+__all__ = ["Rederivation", "changed_metrics", "entry_of", "rederived"]
+
+_SAME = 1e-9
+"""Values that differ by less than this share were told apart by the rounding of floats only."""
 
 
 def entry_of(reading: Reading, translator: Translator) -> Entry:
@@ -60,6 +70,86 @@ def rederived(
     ]
     checked, _ = becomes.inspected(again, {}, since=None)
     return checked
+
+
+@dataclass(frozen=True, slots=True)
+class Rederivation:
+    """What makes the readings of a node anew, each by the mapping that now holds for it."""
+
+    was: Mapping[int, Translator]
+    """By revision, also of those that hold no more."""
+
+    becomes: Mapping[int, Translator]
+    """By revision of what made a reading: what holds for entries of the same channel."""
+
+    @classmethod
+    def of(
+        cls,
+        node: Node,
+        versions: Sequence[MappingVersion],
+        *,
+        kinds: KindRegistry = STANDARD_KINDS,
+    ) -> Rederivation:
+        """Return that of *node*, which has had *versions*.
+
+        Raises:
+            InvalidMappingError: The newest mapping of a channel makes no sense.
+        """
+        was: dict[int, Translator] = {}
+        becomes: dict[int, Translator] = {}
+        chains: dict[int, Translator] = {}
+        for version in versions:
+            channel_id = version.mapping.channel_id
+            if channel_id not in chains and (held := holding(versions, channel_id)):
+                chains[channel_id] = translator_through(node, held, kinds=kinds)
+            if channel_id not in chains:
+                continue
+            try:
+                was[version.revision] = translator_for(node, version.mapping, kinds=kinds)
+            except InvalidMappingError:
+                continue
+            becomes[version.revision] = chains[channel_id]
+        return cls(was, becomes)
+
+    def again(
+        self, readings: Sequence[Reading], traces: Mapping[str, Trace]
+    ) -> tuple[list[Reading], Mapping[str, Trace]]:
+        """Return *readings* made anew, and the memory of the checks after them.
+
+        One that cannot be made anew stays as it is: it came from a channel that no mapping
+        speaks of any more, or under a mapping that its node has outgrown. *readings* are in
+        the order of time, all later than those that led to *traces*.
+        """
+        result = []
+        for reading in readings:
+            was = self.was.get(reading.mapping_revision)
+            if was is None:
+                result.append(reading)
+                continue
+            becomes = self.becomes[reading.mapping_revision]
+            entry = entry_of(reading, was)
+            again = becomes.reading(entry, received_at=reading.received_at)
+            (checked,), traces = becomes.inspected([again], traces, since=None)
+            result.append(checked)
+        return result, traces
+
+
+def changed_metrics(before: Reading, after: Reading) -> list[str]:
+    """Return the metrics that *after* tells otherwise than *before*."""
+    names = [*before.values, *(name for name in after.values if name not in before.values)]
+    return [name for name in names if not _is_same(before.values.get(name), after.values.get(name))]
+
+
+def _is_same(one: Measured | None, other: Measured | None) -> bool:
+    if one is None or other is None:
+        # What was missing is not stored where it has a column of its own.
+        known = one or other
+        return known is None or (known.quality is Quality.MISSING and known.value is None)
+    if (one.quality, one.check) != (other.quality, other.check):
+        return False
+    if one.value is None or other.value is None:
+        return one.value is other.value
+    return math.isclose(one.value, other.value, rel_tol=_SAME, abs_tol=_SAME)
 
 
 def _sent(step: Step, measured: Measured) -> str | None:

@@ -87,6 +87,19 @@ class Translator:
     steps: tuple[Step, ...]
     derivations: tuple[Derivation, ...]
     derived_limits: Mapping[str, Limits]
+    revision: int = 1
+    """Of the node's mappings: `telemetry.versions`."""
+
+    since: datetime | None = None
+    earlier: Translator | None = None
+    """What reads entries that were made before `since`."""
+
+    def holding_at(self, moment: datetime) -> Translator:
+        """Return what reads the entries that were made at *moment*: this, or an earlier one."""
+        held = self
+        while held.earlier is not None and held.since is not None and moment < held.since:
+            held = held.earlier
+        return held
 
     def reading(self, entry: Entry, *, received_at: datetime) -> Reading:
         """Return *entry* as a reading, with the checks that need no memory.
@@ -94,6 +107,8 @@ class Translator:
         Whatever the fields hold: what is no number is a bad value with its text kept.
         """
         at = entry.created_at
+        if self.earlier is not None and (held := self.holding_at(at)) is not self:
+            return held.reading(entry, received_at=received_at)
         values = {s.metric: _measured(s, entry.fields.get(s.field), at) for s in self.steps}
         if is_ahead(entry.created_at, received_at):
             values = {name: lowered(measured, "clock") for name, measured in values.items()}
@@ -105,6 +120,7 @@ class Translator:
             received_at=received_at,
             values=self._with_derived(values),
             extra=_extra(entry, mapped),
+            mapping_revision=self.revision,
         )
 
     def inspected(
@@ -124,26 +140,37 @@ class Translator:
             if since is not None and at <= since:
                 checked.append(reading)
                 continue
-            values = dict(reading.values)
-            for step in self.steps:
-                trace, values[step.metric] = inspect(
-                    after.get(step.metric),
-                    values[step.metric],
-                    step.limits,
-                    at=at,
-                    should_move=_should_move(step.limits.moves_with, values),
-                )
-                if trace is not None:
-                    after[step.metric] = trace
-            values = self._with_derived(values)
-            for derivation in self.derivations:
-                # Its checks were its source's; only the memory is its own.
-                name = derivation.metric
-                trace, _ = inspect(after.get(name), values[name], _UNCHECKED, at=at)
-                if trace is not None:
-                    after[name] = trace
+            held = self if self.earlier is None else self.holding_at(reading.measured_at)
+            if held.since is not None:
+                # What another mapping made of a field is nothing to compare with.
+                after = {name: trace for name, trace in after.items() if trace.at >= held.since}
+            values = held._checked(reading.values, after, at)  # noqa: SLF001 - one of our own
             checked.append(replace(reading, values=values))
         return checked, after
+
+    def _checked(
+        self, known: Mapping[str, Measured], after: dict[str, Trace], at: datetime
+    ) -> dict[str, Measured]:
+        """Return *known* with the checks that need a memory; *after* is moved on."""
+        values = dict(known)
+        for step in self.steps:
+            trace, values[step.metric] = inspect(
+                after.get(step.metric),
+                values[step.metric],
+                step.limits,
+                at=at,
+                should_move=_should_move(step.limits.moves_with, values),
+            )
+            if trace is not None:
+                after[step.metric] = trace
+        values = self._with_derived(values)
+        for derivation in self.derivations:
+            # Its checks were its source's; only the memory is its own.
+            name = derivation.metric
+            trace, _ = inspect(after.get(name), values[name], _UNCHECKED, at=at)
+            if trace is not None:
+                after[name] = trace
+        return values
 
     def _with_derived(self, values: dict[str, Measured]) -> dict[str, Measured]:
         for derivation in self.derivations:

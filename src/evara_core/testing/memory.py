@@ -20,6 +20,7 @@ from evara_core.monitor.ports import (
 )
 from evara_core.telemetry.ports import ReadingStore
 from evara_core.telemetry.state import NodeState
+from evara_core.telemetry.versions import holding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from evara_core.telemetry.mapping import ChannelMapping
     from evara_core.telemetry.models import Node, Reading, SetAside
     from evara_core.telemetry.state import NodeStatus
+    from evara_core.telemetry.versions import MappingVersion
 
 __all__ = ["MemoryStore"]
 
@@ -72,6 +74,19 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
             self._rows[node.node_id] = _Row(watched)
             return
         row.watched = replace(row.watched, node=node, mapping=mapping, read_key=read_key)
+
+    def remap(self, node_id: str, versions: Sequence[MappingVersion]) -> None:
+        """Give a node the mappings that it has had, the one that it has now last."""
+        row = self._row(node_id)
+        mapping = versions[-1].mapping
+        is_another = mapping.channel_id != row.watched.mapping.channel_id
+        row.watched = replace(
+            row.watched,
+            mapping=mapping,
+            mapping_revision=versions[-1].revision,
+            versions=tuple(holding(versions, mapping.channel_id)),
+            position=None if is_another else row.watched.position,
+        )
 
     def forget(self, node_id: str) -> None:
         """Delete a node and all of its readings."""
@@ -203,8 +218,10 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
         return row
 
     def _refuse_stale(self, update: NodeUpdate) -> None:
-        held = _newest(self._row(update.node.node_id).watched.state)
-        if held not in {_newest(update.before), _newest(update.state)}:
+        watched = self._row(update.node.node_id).watched
+        is_remapped = update.mapping_revision not in {None, watched.mapping_revision}
+        held = _newest(watched.state)
+        if is_remapped or held not in {_newest(update.before), _newest(update.state)}:
             problem = f"node {update.node.node_id!r} was written by somebody else meanwhile"
             raise ConflictError(problem)
 

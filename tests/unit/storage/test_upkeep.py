@@ -15,8 +15,7 @@ from evara_core.storage.dashboards import dashboard_stats
 from evara_core.storage.ingest import SqlIngestStore
 from evara_core.storage.tables import metadata
 from evara_core.storage.units import AsyncUnit
-from evara_core.storage.upkeep import change_mapping, move_node, remove_node
-from evara_core.telemetry.mapping import ChannelMapping, FieldMapping
+from evara_core.storage.upkeep import move_node, remove_node
 from evara_core.telemetry.state import NodeState, NodeStatus
 from evara_core.testing.samples import START, reading, tank
 from evara_core.thingspeak.models import Position
@@ -96,27 +95,6 @@ async def test_of_a_node_that_is_removed_nothing_is_left(busy):
             if "node_key" in table.c:
                 left = select(func.count()).where(table.c.node_key == 1)
                 assert await connection.scalar(left) == 0, table.name
-
-
-async def test_another_channel_is_read_from_the_start(busy):
-    store = SqlIngestStore(busy)
-    other = ChannelMapping(channel_id=77, fields=(FieldMapping(field=3, metric="ph"),))
-
-    await run(busy, change_mapping("tank-1", other, read_key="KEY", dialect=busy.dialect.name))
-
-    found = (await store.watched())[0]
-    assert (found.mapping, found.read_key, found.position) == (other, "KEY", None)
-
-
-async def test_another_meaning_of_the_same_channel_keeps_the_place(busy):
-    store = SqlIngestStore(busy)
-    other = ChannelMapping(channel_id=1, fields=(FieldMapping(field=1, metric="ph", scale=0.1),))
-
-    await run(busy, change_mapping("tank-1", other, dialect=busy.dialect.name))
-
-    found = (await store.watched())[0]
-    assert found.mapping == other
-    assert found.position == Position(entry_id=120, created_at=START)
 
 
 @pytest.mark.parametrize(
