@@ -22,16 +22,20 @@ if TYPE_CHECKING:
     from evara_core.query.ast import Condition
 
 __all__ = [
+    "KINDS",
     "PLATFORM_TOPIC",
     "All",
     "Dimension",
+    "Kind",
     "Nothing",
+    "Ownership",
     "Rows",
     "Scope",
     "ScopeFault",
     "TableRule",
     "Tenancy",
     "TenancyPolicy",
+    "Through",
     "admits",
     "cache_key",
     "permitted_scope",
@@ -95,6 +99,12 @@ _SEEN_BY: Final[Mapping[str, tuple[Dimension, ...]]] = {
     Role.COMMUNITY_MANAGER: (Dimension.COMMUNITY,),
     Role.CUSTOMER: (Dimension.DISTRIBUTOR, Dimension.CUSTOMER),
 }
+Kind: TypeAlias = tuple[Dimension, ...] | None
+"""By which ids a scope is limited; None: by none, it sees all."""
+
+KINDS: Final = tuple(dict.fromkeys(kind for kind in _SEEN_BY.values() if kind))
+"""All that limited scopes can be limited by."""
+
 _MISSING: Final[Mapping[Dimension, ScopeFault]] = {
     Dimension.DISTRIBUTOR: ScopeFault.DISTRIBUTOR_MISSING,
     Dimension.COMMUNITY: ScopeFault.COMMUNITY_MISSING,
@@ -210,13 +220,15 @@ class TableRule:
 
     A dimension that has no column here cannot be told from the row, so who is limited to
     it sees nothing of this table. `is_shared` marks tables that belong to nobody, such as
-    device models: all who see anything see all of it.
+    device models: all who see anything see all of it, and who is limited changes none of it.
     """
 
     distributor_id: str | None = None
     community_id: str | None = None
     customer_id: str | None = None
     is_shared: bool = False
+    is_read_only: bool = False
+    """Who is limited may look and not write, as in an audit log."""
 
     def __post_init__(self) -> None:
         has_columns = any((self.distributor_id, self.community_id, self.customer_id))
@@ -236,18 +248,39 @@ class TableRule:
                 return self.customer_id
 
 
-class TenancyPolicy:
-    """Which table is scoped by which columns. A table that is not named is closed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Through:
+    """A row of the table belongs to whom its parent belongs."""
 
-    def __init__(self, tables: Mapping[str, TableRule]) -> None:
+    column: str
+    """NOT NULL, and refers to the parent's primary key, which is one column."""
+
+    parent: str
+    is_read_only: bool = False
+
+
+Ownership: TypeAlias = TableRule | Through
+
+
+class TenancyPolicy:
+    """Which table is scoped by which columns, or through which parent.
+
+    A table that is not named is closed.
+
+    Raises:
+        ConfigurationError: A parent has no rule, or is reached through itself.
+    """
+
+    def __init__(self, tables: Mapping[str, Ownership]) -> None:
         self._tables = dict(tables)
+        self._owners = {name: self._owner_of(name) for name in tables}
 
     @property
     def tables(self) -> frozenset[str]:
         """The tables that have a rule."""
         return frozenset(self._tables)
 
-    def rule(self, table: str) -> TableRule:
+    def rule(self, table: str) -> Ownership:
         """Return the rule of *table*.
 
         Raises:
@@ -258,13 +291,25 @@ class TenancyPolicy:
             raise DeniedError(_ROWS, ScopeFault.TABLE_WITHOUT_POLICY)
         return rule
 
+    def owner(self, table: str) -> TableRule:
+        """Return the rule that says whose the rows are: its own, or that of its last parent.
+
+        Raises:
+            DeniedError: The table has no rule.
+        """
+        self.rule(table)
+        return self._owners[table]
+
     def condition(self, scope: Scope, table: str) -> Condition:
         """Return what rows of *table* must fulfil to be in *scope*.
+
+        For a table that is reached through a parent, it is what the row of that last parent
+        must fulfil, which has the ids.
 
         Raises:
             DeniedError: The table has no rule: not even `All` opens it.
         """
-        rule = self.rule(table)
+        rule = self.owner(table)
         match scope:
             case All():
                 return ALWAYS
@@ -274,6 +319,16 @@ class TenancyPolicy:
                 return ALWAYS
             case Rows(ids):
                 return _carries(rule, ids)
+
+    def _owner_of(self, table: str) -> TableRule:
+        seen, rule = [table], self._tables[table]
+        while isinstance(rule, Through):
+            if rule.parent in seen or rule.parent not in self._tables:
+                why = "leads in a circle" if rule.parent in seen else "has no rule"
+                raise ConfigurationError(f"table {table!r}: its parent {rule.parent!r} {why}")
+            seen.append(rule.parent)
+            rule = self._tables[rule.parent]
+        return rule
 
 
 def _carries(rule: TableRule, ids: tuple[tuple[Dimension, str], ...]) -> Condition:

@@ -29,10 +29,19 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from evara_core.access.principal import Principal, Role
-from evara_core.access.tenancy import All, Dimension, Nothing, Rows, ScopeFault, TableRule, scope_of
+from evara_core.access.tenancy import (
+    All,
+    Dimension,
+    Nothing,
+    Rows,
+    ScopeFault,
+    TableRule,
+    Through,
+    scope_of,
+)
 from evara_core.errors import ConfigurationError, DeniedError, StatementRefusedError
 from evara_core.storage.guard.engine import Elevation, Guard
-from evara_core.storage.guard.policies import GuardPolicy, Through
+from evara_core.storage.guard.policies import GuardPolicy
 from evara_core.testing.clock import ManualClock
 
 metadata = MetaData()

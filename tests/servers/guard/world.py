@@ -30,10 +30,10 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.sql import func, select
 
-from evara_core.access.tenancy import Dimension, Rows, TableRule
+from evara_core.access.tenancy import Dimension, Rows, TableRule, Through
 from evara_core.errors import EvaraError
 from evara_core.storage.guard.engine import Guard
-from evara_core.storage.guard.policies import GuardPolicy, Through
+from evara_core.storage.guard.policies import GuardPolicy
 
 OWN = "d1"
 FOREIGN = "d2"

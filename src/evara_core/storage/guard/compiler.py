@@ -20,7 +20,8 @@ from evara_core.errors import StatementRefusedError
 if TYPE_CHECKING:
     from sqlalchemy.sql.compiler import IdentifierPreparer, SQLCompiler
 
-    from evara_core.storage.guard.policies import GuardPolicy, Kind, Values
+    from evara_core.access.tenancy import Kind
+    from evara_core.storage.guard.policies import GuardPolicy, Values
 
 __all__ = ["ALLOWED_FUNCTIONS", "ScopedCompiler", "current_values", "scoped_compiler"]
 

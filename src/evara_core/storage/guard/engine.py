@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import Dialect
 
-    from evara_core.access.tenancy import Scope
+    from evara_core.access.tenancy import Kind, Scope
     from evara_core.clock import Clock
-    from evara_core.storage.guard.policies import GuardPolicy, Kind, Values
+    from evara_core.storage.guard.policies import GuardPolicy, Values
 
 __all__ = ["Elevation", "Guard", "ScopedEngine", "ScopedSession"]
 

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, Connection
 
-    from evara_core.storage.guard.policies import GuardPolicy, Kind, Values
+    from evara_core.access.tenancy import Kind
+    from evara_core.storage.guard.policies import GuardPolicy, Values
 
 __all__ = ["check_cursor", "check_statement"]
 
@@ -159,6 +160,8 @@ def _check_table(table: object, policy: GuardPolicy, kind: Kind) -> Table:
         raise StatementRefusedError(f"a change of {what}", "change the table itself")
     if kind is not None and policy.is_shared(table):
         raise DeniedError(f"{_ROWS}:{table.name}", "shared_table")
+    if kind is not None and policy.rule(table).is_read_only:
+        raise DeniedError(f"{_ROWS}:{table.name}", "read_only_table")
     return table
 
 

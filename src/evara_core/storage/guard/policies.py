@@ -6,57 +6,58 @@ the policy does not name is closed, whoever asks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Table, and_, bindparam, false, select
+from sqlalchemy import Table, bindparam, false, select
+from typing_extensions import override
 
-from evara_core.access.tenancy import All, Dimension, Rows, TableRule
+from evara_core.access.tenancy import (
+    All,
+    Dimension,
+    Kind,
+    Ownership,
+    Rows,
+    TableRule,
+    TenancyPolicy,
+    Through,
+)
 from evara_core.errors import ConfigurationError, StatementRefusedError
+from evara_core.query.ast import ALWAYS, NEVER
+from evara_core.storage.criteria import Binder, compile_criteria
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Column, ColumnElement, FromClause, MetaData
+    from sqlalchemy.types import TypeEngine
 
     from evara_core.access.tenancy import Scope
+    from evara_core.query.ast import Condition
 
-__all__ = ["GuardPolicy", "GuardRule", "Kind", "Through", "Values", "kind_of", "values_of"]
-
-Kind: TypeAlias = tuple[Dimension, ...] | None
-"""By which ids a scope is limited; None: by none, it sees all. Statements are compiled once
-for each kind; the ids themselves are parameters."""
+__all__ = ["GuardPolicy", "Values", "converted", "kind_of", "values_of"]
 
 Values: TypeAlias = "Mapping[Dimension, str]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Through:
-    """A row belongs to whom its parent belongs."""
-
-    column: str
-    """A NOT NULL foreign key to the parent's primary key, which is one column."""
-
-    parent: str
-
-
-GuardRule: TypeAlias = TableRule | Through
+"""The ids of a scope. Statements are compiled once for each kind of scope, and the ids are
+parameters of it."""
 
 _NAME_A_RULE: Final = "give the table a rule in the GuardPolicy"
 
 
 class GuardPolicy:
-    """The rules of the tables of one `MetaData`, by table name.
+    """A `TenancyPolicy` over the tables of one `MetaData`, by their names.
 
     Raises:
         ConfigurationError: A rule names a table or column that is not there, a parent without
             a rule, or leads in a circle; a table has a schema (set `search_path` instead).
     """
 
-    def __init__(self, metadata: MetaData, rules: Mapping[str, GuardRule]) -> None:
+    def __init__(self, metadata: MetaData, policy: TenancyPolicy | Mapping[str, Ownership]) -> None:
         self.metadata = metadata
-        self._rules = {self._table(name): rule for name, rule in rules.items()}
+        self.tenancy = policy if isinstance(policy, TenancyPolicy) else TenancyPolicy(policy)
+        self._rules = {
+            self._table(name): self.tenancy.rule(name) for name in sorted(self.tenancy.tables)
+        }
         for table, rule in self._rules.items():
             self._check(table, rule)
 
@@ -65,7 +66,7 @@ class GuardPolicy:
         """The tables that have a rule."""
         return tuple(self._rules)
 
-    def rule(self, table: FromClause) -> GuardRule:
+    def rule(self, table: FromClause) -> Ownership:
         """Return the rule of *table*.
 
         Raises:
@@ -89,11 +90,16 @@ class GuardPolicy:
         """
         keys = frozenset(column.key for column in table.primary_key)
         rule = self.rule(table)
-        return keys if isinstance(rule, Through) else keys | self._owners(rule)
+        return keys if isinstance(rule, Through) else keys | _owners(rule)
 
-    def _owners(self, rule: TableRule) -> frozenset[str]:
-        named = (rule.column(dimension) for dimension in Dimension)
-        return frozenset(name for name in named if name is not None)
+    def condition(self, table: Table, kind: Kind) -> Condition:
+        """Return the condition for *kind* of the row that has the ids: this one or a parent.
+
+        Its values are the names of the dimensions, each in the place of the id.
+        """
+        self.rule(table)
+        scope = All() if kind is None else Rows(tuple((each, each.value) for each in kind))
+        return self.tenancy.condition(scope, table.name)
 
     def criterion(
         self, table: Table, kind: Kind, values: Callable[[], Values]
@@ -102,32 +108,19 @@ class GuardPolicy:
 
         *values* is called at each execution, for the ids of the scope at that moment.
         """
+        condition = self.condition(table, kind)
+        if condition == ALWAYS:
+            return None
+        if condition == NEVER:
+            return false()
         rule = self.rule(table)
-        if kind is None:
-            return None
         if isinstance(rule, Through):
-            return self._through(table, rule, kind, values)
-        if rule.is_shared:
-            return None
-        parts: list[ColumnElement[bool]] = []
-        for dimension in kind:
-            name = rule.column(dimension)
-            if name is None:
-                return false()
-            parts.append(table.c[name] == _bound(table.c[name], dimension, values))
-        return and_(*parts)
-
-    def _through(
-        self, table: Table, rule: Through, kind: Kind, values: Callable[[], Values]
-    ) -> ColumnElement[bool] | None:
-        parent = self.metadata.tables[rule.parent]
-        if self.criterion(parent, kind, values) is None:
-            return None
-        # An alias, so that it is not taken for a table of the statement around it. The
-        # compiler limits the parent itself, here as anywhere.
-        seen = parent.alias()
-        [key] = seen.primary_key
-        return table.c[rule.column].in_(select(key).correlate(None))
+            # An alias, so that it is not taken for a table of the statement around it. The
+            # compiler limits the parent itself, here as anywhere.
+            seen = self.metadata.tables[rule.parent].alias()
+            [key] = seen.primary_key
+            return table.c[rule.column].in_(select(key).correlate(None))
+        return compile_criteria(condition, dict(table.c), bind=_Later(values))
 
     def _table(self, name: str) -> Table:
         table = self.metadata.tables.get(name)
@@ -137,22 +130,36 @@ class GuardPolicy:
             raise ConfigurationError(f"table {name!r} has a schema: set search_path instead")
         return table
 
-    def _check(self, table: Table, rule: GuardRule) -> None:
-        named = {rule.column} if isinstance(rule, Through) else self._owners(rule)
+    def _check(self, table: Table, rule: Ownership) -> None:
+        named = {rule.column} if isinstance(rule, Through) else _owners(rule)
         missing = [name for name in named if name not in table.c]
         if missing:
             raise ConfigurationError(f"table {table.name!r} has no column {missing[0]!r}")
-        seen, current = {table.name}, rule
-        while isinstance(current, Through):
-            parent = self.metadata.tables.get(current.parent)
-            if parent is None or parent not in self._rules or len(parent.primary_key) != 1:
-                raise ConfigurationError(
-                    f"table {table.name!r}: parent {current.parent!r} has no rule, or not one key"
-                )
-            if current.parent in seen:
-                raise ConfigurationError(f"table {table.name!r} is reached through itself")
-            seen.add(current.parent)
-            current = self._rules[parent]
+        if isinstance(rule, Through) and len(self._table(rule.parent).primary_key) != 1:
+            raise ConfigurationError(
+                f"table {table.name!r}: its parent {rule.parent!r} needs a key of one column"
+            )
+
+
+class _Later(Binder):
+    """The ids come at each execution; in the condition there are names of dimensions."""
+
+    def __init__(self, values: Callable[[], Values]) -> None:
+        self._values = values
+
+    @override
+    def one(self, value: object, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+        dimension, values = Dimension(str(value)), self._values
+        return bindparam(
+            None,
+            callable_=lambda: _in_type(kind, values()[dimension]),
+            type_=kind,
+            unique=True,
+        )
+
+    @override
+    def many(self, values: Sequence[object], kind: TypeEngine[Any]) -> Any:
+        return [self.one(value, kind) for value in values]
 
 
 def kind_of(scope: Scope) -> Kind:
@@ -179,21 +186,24 @@ def values_of(scope: Scope) -> Values:
 
 def converted(column: Column[Any], value: str) -> object:
     """Return an id in the Python type of *column*."""
+    return _in_type(column.type, value)
+
+
+def _in_type(kind: TypeEngine[Any], value: str) -> object:
     try:
-        kind = column.type.python_type
+        python = kind.python_type
     except NotImplementedError:
         return value
-    if kind is UUID:
-        return UUID(value)
-    return int(value) if kind is int else value
+    if python not in {UUID, int}:
+        return value
+    try:
+        return python(value)
+    except ValueError as error:
+        raise StatementRefusedError(
+            f"an id of the scope that is no {python.__name__}", "check the ids of the principal"
+        ) from error
 
 
-def _bound(
-    column: Column[Any], dimension: Dimension, values: Callable[[], Values]
-) -> ColumnElement[Any]:
-    return bindparam(
-        None,
-        callable_=lambda: converted(column, values()[dimension]),
-        type_=column.type,
-        unique=True,
-    )
+def _owners(rule: TableRule) -> frozenset[str]:
+    named = (rule.column(dimension) for dimension in Dimension)
+    return frozenset(name for name in named if name is not None)
