@@ -96,16 +96,26 @@ class Route:
     """Alerts that agree in these are told together."""
 
     goes_on: bool = False
-    """Whether routes after this one are looked at too."""
+    """Whether routes after this one, of the same owner, are looked at too."""
+
+    owner: str | None = None
+    """The distributor whose alerts it is for; None: it is the platform's, for all."""
 
     def admits(self, alert: Alert, *, now: datetime) -> bool:
         """Whether *alert* takes this route."""
+        if self.owner is not None and self.owner != alert.tenancy.distributor_id:
+            return False
         if self.at_least is not None and alert.severity.rank < self.at_least.rank:
             return False
         names = alert.names()
         if any(names.get(name, "") not in values for name, values in self.matches.items()):
             return False
         return self.active is None or self.active.covers(now)
+
+    def key(self, alert: Alert) -> str:
+        """Return the group that *alert* belongs to."""
+        names = alert.names()
+        return "|".join(f"{name}={names.get(name, '')}" for name in self.group_by)
 
 
 class Routing:
@@ -118,6 +128,9 @@ class Routing:
 
     def __init__(self, receivers: Iterable[Receiver], routes: Iterable[Route]) -> None:
         self.routes = tuple(routes)
+        self._by_owner: dict[str | None, list[Route]] = {}
+        for route in self.routes:
+            self._by_owner.setdefault(route.owner, []).append(route)
         self.receivers: dict[str, Receiver] = {}
         for receiver in receivers:
             if receiver.id in self.receivers:
@@ -132,17 +145,16 @@ class Routing:
     def targets(self, alert: Alert, *, now: datetime) -> list[tuple[Receiver, str]]:
         """Return who is told of *alert*, and in which group.
 
-        The first route that admits it decides, unless it goes on.
+        Of each owner, the first route that admits it decides, unless it goes on.
         """
         found: dict[str, str] = {}
-        for route in self.routes:
-            if route.admits(alert, now=now):
-                names = alert.names()
-                key = "|".join(f"{name}={names.get(name, '')}" for name in route.group_by)
-                for receiver in route.receivers:
-                    found.setdefault(receiver, key)
-                if not route.goes_on:
-                    break
+        for owner in (None, alert.tenancy.distributor_id):
+            for route in self._by_owner.get(owner, ()):
+                if route.admits(alert, now=now):
+                    for receiver in route.receivers:
+                        found.setdefault(receiver, route.key(alert))
+                    if not route.goes_on:
+                        break
         return [(self.receivers[name], key) for name, key in found.items()]
 
     def _known(self, name: str) -> Receiver:
