@@ -32,7 +32,13 @@ if TYPE_CHECKING:
     from evara_core.telemetry.mapping import ChannelMapping
     from evara_core.telemetry.versions import MappingVersion
 
-__all__ = ["MAX_REVISIONS", "change_mapping", "mapping_versions", "put_mappings"]
+__all__ = [
+    "MAX_REVISIONS",
+    "change_mapping",
+    "held_node",
+    "mapping_versions",
+    "put_mappings",
+]
 
 MAX_REVISIONS = 32_767
 """What a small integer counts to. A node that is mapped anew every day gets there in 90 years."""
@@ -78,7 +84,7 @@ def change_mapping(
         raise InvalidMappingError("a mapping cannot begin in the future: save it when it holds")
     if labels is not None:
         demand_labels(mapping, labels)
-    row = yield from _held(node_id)
+    row = yield from held_node(node_id)
     translator_for(node_from(row), mapping, kinds=kinds)
     history = mapping_history.c
     own = history.node_key == row.node_key
@@ -162,14 +168,18 @@ def put_mappings(
     )
 
 
-def _held(node_id: str) -> Statements[Row[Any]]:
-    """End with a node, whose state this transaction then holds: nobody ingests for it meanwhile."""
-    answer = yield Query(
-        select(nodes)
-        .join_from(nodes, node_operational_state)
-        .where(nodes.c.node_id == node_id)
-        .with_for_update()
+def held_node(node_id: str, *, is_locked: bool = True) -> Statements[Row[Any]]:
+    """End with the row of a node, whose state this transaction then holds, if *is_locked*.
+
+    Nobody ingests for it meanwhile.
+
+    Raises:
+        NotFoundError: The node is not known.
+    """
+    statement = (
+        select(nodes).join_from(nodes, node_operational_state).where(nodes.c.node_id == node_id)
     )
+    answer = yield Query(statement.with_for_update() if is_locked else statement)
     for row in answer.rows:
         return row
     raise NotFoundError("node")
