@@ -32,6 +32,18 @@ class Agenda:
         self._puts += 1
         heapq.heappush(self._heap, (due_us, self._puts, record))
 
+    def plan(self, record: Record, due_us: int | None) -> None:
+        """Look at *record* when something comes due for it, which is not before *due_us*."""
+        if record.is_moved:
+            record.look_ahead()
+        if due_us is not None:
+            self.put(record, max(due_us, record.resume_us))
+        if record.has_marks:
+            end_us = record.next_mark_end_us()
+            if end_us is not None:
+                self.put(record, end_us)
+        record.calm()
+
     def drop(self, record: Record) -> None:
         """Do not look at *record* any more."""
         record.scheduled_us = None

@@ -14,12 +14,12 @@ from evara_core.alerts import generated, operators
 from evara_core.alerts.agenda import Agenda
 from evara_core.alerts.cells import Mark
 from evara_core.alerts.editing import carry_over, replan
-from evara_core.alerts.looks import is_quiet, pass_time, take
+from evara_core.alerts.looks import in_order, is_quiet, pass_time, take
 from evara_core.alerts.moments import from_us, to_us
 from evara_core.alerts.plan import Compiler, Plan, plan_rules
 from evara_core.alerts.records import Record
 from evara_core.alerts.sample import NOTHING
-from evara_core.alerts.stored import exported, restore_state
+from evara_core.alerts.stored import exported, remember
 from evara_core.alerts.story import Story, closed_orphans
 from evara_core.errors import NotFoundError
 
@@ -41,9 +41,6 @@ more than that is a device whose clock is wrong, not a slow network."""
 
 GRACE = 3
 """Expected intervals after a restart before absence counts: enough to read every channel."""
-
-_LAST_ENTRY = 1 << 63
-"""Beyond every entry id that a channel can have."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,19 +107,37 @@ class AlertEngine:
             now: By our clock; no reading counts as received after it.
             evidence: What detectors say of the node, for `evidence.name`; None: as before.
         """
-        record = self._records.get(node.node_id)
-        if record is None or record.node is not node:
-            record = self._enrol(node, record)
+        try:
+            # The way of nearly every reading, so without a call that it does not need.
+            record = self._records[node.node_id]
+            (reading,) = readings
+            if (
+                record.heard_at < reading.measured_at <= now
+                and (record.calm_until is None or now < record.calm_until)
+                and reading.received_at is now
+                and record.node is node
+                and evidence is None
+                and not record.screen(reading.values, node.config, None)
+            ):
+                record.newest, record.heard_at = reading, now
+                return []
+        except Exception:  # noqa: BLE001 - the slow way finds out what it was
+            found = self._records.get(node.node_id)
+        else:
+            found = record
+        record = found if found is not None and found.node is node else self._enrol(node, found)
+        self._settle(record)
         if evidence is not None:
             record.evidence = evidence
         story: Story | None = None
-        for reading in _ordered(readings):
+        for reading in in_order(readings):
             if not is_quiet(record, reading, now):
                 story = story or self._story(record)
                 self._take(record, reading, now, story)
         if story is None:
+            record.calm()
             return []
-        self._schedule(record, record.soonest_us())
+        self._agenda.plan(record, record.soonest_us())
         if record.orphans:
             return closed_orphans(record) + story.transitions()
         return story.transitions()
@@ -136,18 +151,15 @@ class AlertEngine:
         self._first_tick_us = self._first_tick_us or now_us
         told: list[Transition] = []
         for record in self._agenda.due(now_us):
+            self._settle(record)
             told += closed_orphans(record)
             story = self._story(record)
             operators.expire_marks(record, story, now_us)
-            if record.asleep:
-                record.asleep = False
-                waited_us = self._first_tick_us + GRACE * record.interval_us
-                record.resume_us = max(record.resume_us, waited_us)
             if not record.waits_at(now_us):
                 for rule in record.rules_awake():
                     pass_time(record, rule, now_us, story)
             told += story.transitions()
-            self._schedule(record, record.next_due_us())
+            self._agenda.plan(record, record.next_due_us())
         return told
 
     def next_due(self) -> datetime | None:
@@ -160,6 +172,7 @@ class AlertEngine:
         record = self._records.get(node_id)
         if record is None:
             return ()
+        self._settle(record)
         ids = sorted({*record.cells, *(record.shelves or ())})
         rules = [record.plan.by_id[rule_id] for rule_id in ids if rule_id in record.plan.by_id]
         states = [exported(record, rule) for rule in rules]
@@ -190,23 +203,12 @@ class AlertEngine:
             recent: What windows look back on: the readings of the last `looks_back_s` seconds.
         """
         self.forget(node.node_id)
-        record = self._records[node.node_id] = Record(node, self._plan_for(node))
-        states = tuple(states)
-        for state in states:
-            restore_state(record, state)
-        seen_at = [s.last_sample_at for s in states if s.last_sample_at is not None]
-        heard_at = [s.last_received_at for s in states if s.last_received_at is not None]
-        record.sample_at = last_sample_at or max(seen_at, default=None)
-        record.received_at = last_received_at or max(heard_at, default=None)
-        record.base_at = min(
-            (at for at in (record.sample_at, record.received_at) if at is not None), default=None
-        )
+        record = Record(node, self._plan_for(node))
+        remember(record, states, sample_at=last_sample_at, received_at=last_received_at)
+        self._records[node.node_id] = record
         record.values = values
-        record.has_marks = True
-        # What comes again with the same moment was judged before.
-        record.entry_id = _LAST_ENTRY
         if record.history is not None:
-            for reading in _ordered(recent):
+            for reading in in_order(recent):
                 if record.sample_at is None or reading.measured_at <= record.sample_at:
                     record.history.append(to_us(reading.measured_at), reading.values)
         # A restart reads the channel first: what came meanwhile speaks before silence does.
@@ -215,7 +217,7 @@ class AlertEngine:
         if record.orphans:
             self._agenda.put(record, 0)
         else:
-            self._schedule(record, record.next_due_us())
+            self._agenda.plan(record, record.next_due_us())
 
     def looks_back_s(self, kind: str) -> int:
         """Return how far the rules for nodes of *kind* look back, in seconds; 0: not at all."""
@@ -239,7 +241,7 @@ class AlertEngine:
         """
         record = self._records.get(node_id)
         if record is not None:
-            record.resume_us = max(record.resume_us, to_us(until))
+            record.wait_until(to_us(until))
 
     def replace_rules(self, rules: Iterable[AlertRule], *, now: datetime) -> list[Transition]:
         """Work by *rules* from now on; return what that changes.
@@ -263,9 +265,10 @@ class AlertEngine:
         paused = {rule.id for rule in rules if not rule.enabled}
         told: list[Transition] = []
         for record in self._records.values():
+            self._settle(record)
             story = self._story(record)
             replan(record, self._plan_for(record.node), story, to_us(now), paused=paused)
-            self._schedule(record, record.next_due_us())
+            self._agenda.plan(record, record.next_due_us())
             told += story.transitions()
         return told
 
@@ -342,9 +345,17 @@ class AlertEngine:
     def _story(self, record: Record) -> Story:
         return Story(record, self.maintenance, self.faults)
 
+    def _settle(self, record: Record) -> None:
+        """Bring *record* up to date, before anything is decided about it."""
+        record.settle()
+        if record.asleep and self._first_tick_us:
+            record.asleep = False
+            waited_us = self._first_tick_us + GRACE * record.interval_us
+            record.resume_us = max(record.resume_us, waited_us)
+
     def _told(self, record: Record, story: Story) -> list[Transition]:
         record.is_moved = record.has_marks = True
-        self._schedule(record, record.next_due_us())
+        self._agenda.plan(record, record.next_due_us())
         return story.transitions()
 
     def _plan_for(self, node: Node) -> Plan:
@@ -356,6 +367,7 @@ class AlertEngine:
         if record is None or rule is None:
             what = "rule at this node"
             raise NotFoundError(what)
+        self._settle(record)
         return record, rule
 
     def _enrol(self, node: Node, record: Record | None) -> Record:
@@ -374,23 +386,6 @@ class AlertEngine:
             at = received_at
         if not take(record, reading, at, received_at, story):
             self.counts.late += 1
-
-    def _schedule(self, record: Record, due_us: int | None) -> None:
-        """See to it that `tick` looks at *record* when something comes due for it."""
-        if record.is_moved:
-            record.look_ahead()
-        if due_us is not None:
-            self._agenda.put(record, max(due_us, record.resume_us))
-        if record.has_marks:
-            end_us = record.next_mark_end_us()
-            if end_us is not None:
-                self._agenda.put(record, end_us)
-
-
-def _ordered(readings: Sequence[Reading]) -> Sequence[Reading]:
-    if len(readings) < 2:  # noqa: PLR2004 - nothing to order
-        return readings
-    return sorted(readings, key=lambda reading: (reading.measured_at, reading.entry_id))
 
 
 def _mark(by: str, now: datetime, note: str, until: datetime | None) -> Mark:

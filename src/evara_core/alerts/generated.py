@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 __all__ = ["compile_condition", "compile_screen", "source_of"]
 
 _OPPOSITES = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+_EXACT = 2.0**53
+"""Whole numbers below this are floats without a difference."""
+
 _NEVER = "False"
 _ALWAYS = "True"
 
@@ -78,14 +81,37 @@ def compile_screen(conditions: Sequence[tuple[Condition, bool]]) -> Screen:
     share is looked up and worked out once. The sample itself may be None unless a
     condition looks at windows or evidence.
     """
-    writer = _Writer(silent=False)
+    eager = _Writer(silent=False, eager=True)
+    careful = _Writer(silent=False, names=eager.names)
+    quick, slow = _screened(eager, conditions), _screened(careful, conditions)
+    body = ["try:", *(f"    {line}" for line in quick), "except (KeyError, TypeError):", "    pass"]
+    # Without values that nobody sent there is nothing to be careful with.
+    body = [*body, *slow] if eager.is_eager else slow
+    return cast("Screen", eager.function(body, "screen", "values, config, sample"))
+
+
+def _screened(writer: _Writer, conditions: Sequence[tuple[Condition, bool]]) -> list[str]:
+    if len(conditions) == 1:
+        return _screen_of_one(writer, *conditions[0])
     tests = []
     for number, (condition, when_unknown) in enumerate(conditions):
         test = f"not {writer.false(condition)}" if when_unknown else writer.true(condition)
         if test not in {_NEVER, f"not {_ALWAYS}"}:
             tests.append(f"if {test}: hits |= {1 << number}")
-    body = [*writer.lines, "hits = 0", *tests, "return hits"]
-    return cast("Screen", writer.function(body, "screen", "values, config, sample"))
+    return [*writer.lines, "hits = 0", *tests, "return hits"]
+
+
+def _screen_of_one(writer: _Writer, condition: Condition, when_unknown: bool) -> list[str]:  # noqa: FBT001 - as it stands in the tuple
+    """Look up no more than decides it."""
+    match condition:
+        case All(parts) if not when_unknown:
+            for part in parts[:-1]:
+                test = writer.true(part)
+                writer.lines.append(f"if not {test}: return 0")
+        case _:
+            pass
+    test = f"not {writer.false(condition)}" if when_unknown else writer.true(condition)
+    return [*writer.lines, f"return 1 if {test} else 0"]
 
 
 def _body_of(writer: _Writer, condition: Condition) -> list[str]:
@@ -106,11 +132,22 @@ def _body_of(writer: _Writer, condition: Condition) -> list[str]:
 class _Writer:
     """Writes the lines that work out terms, and the two expressions of a condition."""
 
-    def __init__(self, *, silent: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        silent: bool = True,
+        eager: bool = False,
+        names: dict[str, object] | None = None,
+    ) -> None:
         self.lines: list[str] = []
         self._terms: dict[object, str] = {}
         self._silent = silent
-        self._names: dict[str, object] = {
+        self._eager = eager
+        self.is_eager = False
+        """Whether a value is compared that may be bad, or none."""
+
+        self.names: dict[str, object] = {} if names is None else names
+        self.names |= {
             "GOOD": Quality.GOOD,
             "MISSING": Quality.MISSING,
             "nan": math.nan,
@@ -120,7 +157,7 @@ class _Writer:
 
     def function(self, body: Sequence[str], name: str, parameters: str) -> Callable[..., object]:
         source = "\n    ".join([f"def {name}({parameters}):", *body])
-        names = dict(self._names)
+        names = dict(self.names)
         exec(compile(source, f"<{name}>", "exec"), names)  # noqa: S102 - see the module's text
         made = names[name]
         assert callable(made)
@@ -132,8 +169,15 @@ class _Writer:
             self.lines.append(f"if {test}: return {answer}")
 
     def true(self, condition: Condition) -> str:
-        """Return an expression for: known to be true."""
+        """Return an expression for: known to be true; when eager, for: perhaps true."""
         match condition:
+            case Compare(Metric(name), op, Number(limit)) if (
+                self._eager and op in _OPPOSITES and abs(limit) < _EXACT
+            ):
+                # Bad or whole, it is not less true than what is good and a float: that needs
+                # no test here. None and what was not sent raise.
+                self.is_eager = True
+                return f"({self._value(name)} {op} {self._term(Number(limit))})"
             case All(parts):
                 return _joined("and", [self.true(part) for part in parts], _NEVER, _ALWAYS)
             case Any(parts):
@@ -256,6 +300,10 @@ class _Writer:
         self._terms["measured", name] = m
         return v
 
+    def _value(self, metric: str) -> str:
+        """Return a name for the value as it was sent."""
+        return self._kept(("value", metric), f"values[{metric!r}].value")
+
     def _quality(self, metric: str) -> str:
         self._term(Metric(metric))
         m = self._terms["measured", metric]
@@ -295,11 +343,11 @@ class _Writer:
 
     def _constant(self, value: object) -> str:
         name = self._fresh("k")
-        self._names[name] = value
+        self.names[name] = value
         return name
 
     def _fresh(self, letter: str) -> str:
-        return f"{letter}{len(self._terms)}_{len(self.lines)}_{len(self._names)}"
+        return f"{letter}{len(self._terms)}_{len(self.lines)}_{len(self.names)}"
 
 
 def _joined(word: str, parts: Sequence[str], decides: str, otherwise: str) -> str:

@@ -9,7 +9,7 @@ from evara_core.alerts.machine import due_of, expire, judge
 from evara_core.alerts.moments import to_us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from evara_core.alerts.plan import CompiledRule
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from evara_core.alerts.story import Story
     from evara_core.telemetry.models import Reading
 
-__all__ = ["is_quiet", "pass_time", "take"]
+__all__ = ["in_order", "is_quiet", "pass_time", "take"]
+
+
+def in_order(readings: Sequence[Reading]) -> Sequence[Reading]:
+    """Return *readings* in the order of their time."""
+    if len(readings) < 2:  # noqa: PLR2004 - nothing to order
+        return readings
+    return sorted(readings, key=lambda reading: (reading.measured_at, reading.entry_id))
 
 
 def is_quiet(record: Record, reading: Reading, now: datetime) -> bool:

@@ -36,14 +36,17 @@ class Record:
         "asleep",
         "base_at",
         "bump_us",
+        "calm_until",
         "cells",
         "changed",
         "entry_id",
         "evidence",
         "has_marks",
+        "heard_at",
         "history",
         "interval_us",
         "is_moved",
+        "newest",
         "node",
         "orphans",
         "plan",
@@ -52,6 +55,7 @@ class Record:
         "resume_us",
         "sample_at",
         "scheduled_us",
+        "screen",
         "shelves",
         "timers_us",
         "values",
@@ -102,6 +106,18 @@ class Record:
         self.has_marks = False
         """Whether people said something that may run out."""
 
+        self.newest: Reading | None = None
+        """The newest sample, where it changed nothing and nothing else was done about it."""
+
+        self.heard_at = _ALWAYS
+        """While it is calm: no sample was measured, and none arrived, after this."""
+
+        self.calm_until: datetime | None = None
+        """Until then a reading after `heard_at` that sets off no rule changes nothing.
+        None: however long."""
+
+        self.screen = plan.screen
+
         self.resume_us = 0
         """Nothing is judged by absence before this; 0: somebody listens."""
 
@@ -118,6 +134,41 @@ class Record:
         """When something last arrived."""
         return None if self.received_at is None else to_us(self.received_at)
 
+    def settle(self) -> None:
+        """Take the newest sample that changed nothing, before anything is decided otherwise."""
+        newest = self.newest
+        if newest is None:
+            return
+        self.newest, self.bump_us = None, 0
+        self.sample_at = self.base_at = newest.measured_at
+        self.entry_id, self.values = newest.entry_id, newest.values
+        if self.received_at is None or newest.received_at > self.received_at:
+            self.received_at = newest.received_at
+
+    def calm(self) -> None:
+        """Work out until when readings may be taken that change nothing, without a closer look."""
+        if (
+            self.cells
+            or self.woken
+            or self.resume_us
+            or self.plan.looks_back
+            or self.sample_at is None
+            or self.received_at is None
+        ):
+            self.heard_at = _ALWAYS
+            return
+        self.heard_at = max(self.sample_at, self.received_at)
+        self.calm_until = None
+        if self.plan.wakers and self.base_at is not None:
+            # Here absence may come to say something.
+            self.calm_until = min(self.quiet_until, self.base_at + self.wake_span)
+
+    def wait_until(self, at_us: int) -> None:
+        """Judge nothing by absence before a moment."""
+        self.settle()
+        self.resume_us = max(self.resume_us, at_us)
+        self.heard_at = _ALWAYS
+
     def move_to(self, node: Node) -> None:
         """Take the newest configuration of the node."""
         if node.expected_interval_s != self.node.expected_interval_s:
@@ -127,7 +178,7 @@ class Record:
 
     def work_by(self, plan: Plan) -> None:
         """Take other rules."""
-        self.plan = plan
+        self.plan, self.screen = plan, plan.screen
         self.wake_span = self._least_span()
         self.is_moved = True
 

@@ -12,14 +12,17 @@ from evara_core.alerts.episodes import AlertState, Phase
 from evara_core.alerts.moments import from_us, to_us
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from evara_core.alerts.plan import CompiledRule
     from evara_core.alerts.records import Record
 
-__all__ = ["episode_id", "exported", "restore_state"]
+__all__ = ["episode_id", "exported", "remember"]
 
 _US = 1_000_000
+_LAST_ENTRY = 1 << 63
+"""Beyond every entry id that a channel can have."""
 
 
 def episode_id(rule: CompiledRule, node_id: str, episode: Episode) -> str:
@@ -102,8 +105,30 @@ def _with_episode(state: AlertState, episode: Episode) -> AlertState:
     )
 
 
-def restore_state(record: Record, state: AlertState) -> None:
-    """Let *record* stand where *state* says."""
+def remember(
+    record: Record,
+    states: Iterable[AlertState],
+    *,
+    sample_at: datetime | None,
+    received_at: datetime | None,
+) -> None:
+    """Let *record*, which is new, stand where *states* say; without moments, take theirs."""
+    states = tuple(states)
+    for state in states:
+        _restore(record, state)
+    seen_at = [s.last_sample_at for s in states if s.last_sample_at is not None]
+    heard_at = [s.last_received_at for s in states if s.last_received_at is not None]
+    record.sample_at = sample_at or max(seen_at, default=None)
+    record.received_at = received_at or max(heard_at, default=None)
+    record.base_at = min(
+        (at for at in (record.sample_at, record.received_at) if at is not None), default=None
+    )
+    record.has_marks = True
+    # What comes again with the same moment was judged before.
+    record.entry_id = _LAST_ENTRY
+
+
+def _restore(record: Record, state: AlertState) -> None:
     rule = record.plan.by_id.get(state.rule_id)
     if rule is None:
         record.orphans += (state,)
