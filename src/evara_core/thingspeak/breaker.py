@@ -73,13 +73,18 @@ class Breakers:
         self._channels: LRUCache[Hashable, _State] = LRUCache(MAX_CHANNELS)
         self._lock = threading.Lock()
 
+    @property
+    def is_calm(self) -> bool:
+        """Return whether nothing failed lately: then all are let in, and a success is no news."""
+        return not self._host.failures and not self._channels
+
     def admit(self, channel: Hashable, who: object, *, now_s: float) -> None:
         """Let *who* ask, or refuse. Whoever was let in reports with `note` or `leave`.
 
         Raises:
             UpstreamOpenError: The host or this channel failed too often just now.
         """
-        if not self._host.failures and not self._channels:
+        if self.is_calm:
             return
         with self._lock:
             states = [(self._host, self._host_policy)]
@@ -95,7 +100,7 @@ class Breakers:
         self, channel: Hashable, who: object, error: UpstreamError | None, *, now_s: float
     ) -> None:
         """Remember how it went for *who*: *error*, or None for well."""
-        if error is None and not self._host.failures and not self._channels:
+        if error is None and self.is_calm:
             return
         with self._lock:
             if error is None or _is_answer(error):

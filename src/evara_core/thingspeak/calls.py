@@ -61,10 +61,12 @@ class Calls:
         """
         target = f"/channels/{_checked(channel_id)}/feeds.json?results={rows}"
         if start is not None:
-            target += f"&start={render_query_time(start)}"
+            target += "&start=" + render_query_time(start)
         if end is not None:
-            target += f"&end={render_query_time(end)}"
-        return Call(self._get(target + extras, key), read_feed, channel_id)
+            target += "&end=" + render_query_time(end)
+        if extras:
+            target += extras
+        return Call(self._get(target, key), read_feed, channel_id)
 
     def last(self, channel_id: int, key: Key | None, *, extras: str = "") -> Call[Entry | None]:
         """The newest row by id; None: no data, or no access."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from evara_core.errors import UpstreamError
 from evara_core.thingspeak.pace import Pace
 from evara_core.thingspeak.paging import Rows
 from evara_core.thingspeak.retries import Pause, Send, exchange
@@ -42,9 +43,16 @@ class _Performing:
         if per_s is not None:
             self._pace = Pace(per_s, burst=connections, elapsed_s=plan.clock.elapsed_s)
         self._policy = plan.policy
+        self._first_s = min(plan.policy.attempt_s, plan.policy.total_s)
         self._breakers = plan.breakers
         self._elapsed_s = plan.clock.elapsed_s
         self._chance = plan.chance
+
+    def _note_success(self, call: Call[Any]) -> None:
+        if not self._breakers.is_calm:
+            # Something failed while this was on the way.
+            road = (call.channel_id, call.request.key)
+            self._breakers.note(road, call, None, now_s=self._elapsed_s())
 
 
 class AsyncPerformer(_Performing):
@@ -122,8 +130,41 @@ class AsyncPerformer(_Performing):
             await self._enter()
         else:
             self._slots.acquire_nowait()
+        started_s = self._elapsed_s()
+        failure: UpstreamError | None = None
+        if self._breakers.is_calm:
+            # As it nearly always is. What goes well needs no flow, and most things go well.
+            try:
+                response = await self.transport.send(call.request, self._first_s)
+                answer = call.read(response)
+            except UpstreamError as error:
+                failure = error
+            except BaseException:
+                self._slots.release()
+                raise
+            else:
+                self._slots.release()
+                self._note_success(call)
+                return answer
+        return await self._fetch_patiently(call, failure, started_s)
+
+    async def _fetch_patiently(
+        self, call: Call[T], failure: UpstreamError | None, started_s: float
+    ) -> T:
+        """Do the rest of `fetch`, from a first attempt on that was not made or failed.
+
+        A slot is taken when this begins, and is not when it ends.
+        """
         is_inside = True
-        flow = exchange(call, self._policy, self._breakers, self._elapsed_s, self._chance)
+        flow = exchange(
+            call,
+            self._policy,
+            self._breakers,
+            self._elapsed_s,
+            self._chance,
+            failure=failure,
+            started_s=started_s,
+        )
         try:
             ask = next(flow)
             while True:
@@ -233,8 +274,39 @@ class Performer(_Performing):
     def fetch(self, call: Call[T]) -> T:
         """Return the answer to *call*, asking as often as the policy says."""
         self._enter()
+        started_s = self._elapsed_s()
+        failure: UpstreamError | None = None
+        if self._breakers.is_calm:
+            # As it nearly always is. What goes well needs no flow, and most things go well.
+            try:
+                response = self.transport.send(call.request, self._first_s)
+                answer = call.read(response)
+            except UpstreamError as error:
+                failure = error
+            except BaseException:
+                self._slots.release()
+                raise
+            else:
+                self._slots.release()
+                self._note_success(call)
+                return answer
+        return self._fetch_patiently(call, failure, started_s)
+
+    def _fetch_patiently(self, call: Call[T], failure: UpstreamError | None, started_s: float) -> T:
+        """Do the rest of `fetch`, from a first attempt on that was not made or failed.
+
+        A slot is taken when this begins, and is not when it ends.
+        """
         is_inside = True
-        flow = exchange(call, self._policy, self._breakers, self._elapsed_s, self._chance)
+        flow = exchange(
+            call,
+            self._policy,
+            self._breakers,
+            self._elapsed_s,
+            self._chance,
+            failure=failure,
+            started_s=started_s,
+        )
         try:
             ask = next(flow)
             while True:

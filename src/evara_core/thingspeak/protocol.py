@@ -68,6 +68,8 @@ def payload_of(response: Response) -> Any:  # noqa: ANN401 - JSON is whatever it
     if status == HTTP_OK:
         # Nearly always, so it comes first.
         payload = _json_or_none(response.body)
+        if type(payload) is dict and "error" not in payload:
+            return payload
         if payload is not None and not _is_error(payload):
             return payload
     if status == HTTPStatus.TOO_MANY_REQUESTS:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evara_core.thingspeak.history import read_history
 from evara_core.thingspeak.keys import as_key
-from evara_core.thingspeak.paging import MAX_ROWS
-from evara_core.thingspeak.resume import VainSearches, all_since, first_window, read_since
+from evara_core.thingspeak.paging import FRESH_ROWS, MAX_ROWS
+from evara_core.thingspeak.resume import VainSearches, all_since, first_moment, read_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,7 @@ class Reads:
         self._calls = calls
         self._key = as_key(read_key)
         self._page_rows = page_rows
+        self._fresh_rows = min(FRESH_ROWS, page_rows)
         self._searches = VainSearches()
         self._extras = ("&status=true" if with_status else "") + (
             "&location=true" if with_location else ""
@@ -133,8 +134,10 @@ class Reads:
         self, channel_id: int, key: Key | None, position: Position | None
     ) -> Call[Page]:
         """Ask for what nearly always is all that came after *position*."""
-        rows, start, _ = first_window(position, rows=self._page_rows)
-        return self._calls.feed(channel_id, key, rows=rows, start=start, extras=self._extras)
+        start = first_moment(position)
+        return self._calls.feed(
+            channel_id, key, rows=self._fresh_rows, start=start, extras=self._extras
+        )
 
     def all_since(self, page: Page, position: Position | None) -> list[Entry] | None:
         """Return what came after *position*; None if *page* alone does not tell."""

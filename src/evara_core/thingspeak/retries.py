@@ -74,18 +74,41 @@ def exchange(
     breakers: Breakers,
     elapsed_s: Callable[[], float],
     chance: Callable[[], float],
+    *,
+    failure: UpstreamError | None = None,
+    started_s: float | None = None,
 ) -> Flow[Ask, Answer, T]:
     """Ask for *call* until there is an answer, or patience or time is used up.
+
+    Args:
+        call: What to ask, and how to read the answer.
+        policy: How patiently.
+        breakers: What may refuse a request, and learns how each went.
+        elapsed_s: What time it is, in seconds.
+        chance: A number from 0 to 1, for jitter.
+        failure: What the first attempt raised, if that was made without this flow.
+        started_s: When it was made.
 
     Raises:
         UpstreamError: The last attempt failed. What it raised is what you get.
     """
-    started_s = now_s = elapsed_s()
+    now_s = elapsed_s()
+    started_s = now_s if started_s is None else started_s
     road = (call.channel_id, call.request.key)
     me = object()
-    failure: UpstreamError | None = None
     failures = 0
+    if failure is not None:
+        breakers.note(road, me, failure, now_s=now_s)
+        failures = 1
     while True:
+        if failure is not None:
+            if failures >= policy.attempts or not (failure.retryable and call.is_repeatable):
+                raise failure
+            pause_s = policy.pause_s(failures, failure, chance=chance())
+            if elapsed_s() - started_s + pause_s >= policy.total_s:
+                raise failure
+            yield Pause(pause_s)
+            now_s = elapsed_s()
         try:
             breakers.admit(road, me, now_s=now_s)
         except UpstreamOpenError as is_open:
@@ -107,10 +130,3 @@ def exchange(
         else:
             breakers.note(road, me, None, now_s=now_s)
             return answer
-        if failures >= policy.attempts or not (failure.retryable and call.is_repeatable):
-            raise failure
-        pause_s = policy.pause_s(failures, failure, chance=chance())
-        if elapsed_s() - started_s + pause_s >= policy.total_s:
-            raise failure
-        yield Pause(pause_s)
-        now_s = elapsed_s()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from evara_core.errors import InvalidInputError, UpstreamGarbageError
 from evara_core.thingspeak.models import Channel, Entry
-from evara_core.thingspeak.times import parse_time
+from evara_core.thingspeak.times import USUAL_LENGTH, parse_time
 
 __all__ = [
     "FIELDS",
@@ -27,6 +27,7 @@ __all__ = [
 FIELDS: Final = tuple((number, f"field{number}") for number in range(1, 9))
 """The fields of an entry: number and name."""
 
+_moment_of = datetime.fromisoformat
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 MALFORMED: Final = (AttributeError, KeyError, TypeError, ValueError, InvalidInputError)
@@ -69,20 +70,17 @@ def entries_of(rows: Any) -> list[Entry]:  # noqa: ANN401 - checked here
     """Return the entries of a list of rows, by time and id."""
     if not isinstance(rows, list):
         raise TypeError(type(rows).__name__)
-    entries = _alike(rows) or [entry_of(row) for row in rows]
-    latest = _BEFORE_ALL
-    for entry in entries:
-        if entry.created_at <= latest:
-            entries.sort(key=_by_time)
-            break
-        latest = entry.created_at
+    entries = _alike(rows)
+    if entries is None:
+        entries = [entry_of(row) for row in rows]
+        entries.sort(key=_by_time)
     return entries
 
 
 def _alike(rows: list[Any]) -> list[Entry] | None:
     """Return the entries of rows that all have the usual members; None if one has not.
 
-    It says nothing that `entry_of` would not say, in half the time.
+    It says nothing that `entry_of` would not say, in less than half the time.
     """
     first = rows[0] if rows else None
     if type(first) is not dict:
@@ -90,6 +88,7 @@ def _alike(rows: list[Any]) -> list[Entry] | None:
     names = [(number, name) for number, name in FIELDS if name in first]
     width = len(names) + 2
     entries: list[Any] = []
+    latest, is_in_order = _BEFORE_ALL, True
     try:
         for row in rows:
             if len(row) != width:
@@ -97,20 +96,28 @@ def _alike(rows: list[Any]) -> list[Entry] | None:
             fields = {}
             for number, name in names:
                 fields[number] = value = row[name]
-                if value is not None and type(value) is not str:
+                if type(value) is not str and value is not None:
                     return None
-            entry_id = row["entry_id"]
+            entry_id, told = row["entry_id"], row["created_at"]
             if type(entry_id) is not int or entry_id < 0:
                 return None
+            # `parse_time` begins like this; here it saves a call for each row.
+            is_usual = len(told) == USUAL_LENGTH and told[-1] == "Z"
+            at = _moment_of(told) if is_usual else parse_time(told)
+            if at <= latest:
+                is_in_order = False
+            latest = at
             entry = _BLANK()
             entry.entry_id = entry_id
-            entry.created_at = parse_time(row["created_at"])
+            entry.created_at = at
             entry.fields = fields
             entry.status = entry.latitude = entry.longitude = entry.elevation = None
             entry.__class__ = _ENTRY
             entries.append(entry)
     except MALFORMED:
         return None
+    if not is_in_order:
+        entries.sort(key=_by_time)
     return entries
 
 
@@ -171,7 +178,7 @@ def text_of(value: object) -> str | None:
 
 def whole_of(value: object) -> int:
     """Return an id or a count, which is a number or the text of one."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if type(value) is int and value >= 0:
         return value
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)

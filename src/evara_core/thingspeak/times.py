@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Final
 
 from evara_core.errors import InvalidInputError
 
-__all__ = ["parse_time", "render_query_time", "render_time"]
+__all__ = ["USUAL_LENGTH", "parse_time", "render_query_time", "render_time"]
+
+USUAL_LENGTH: Final = len("2021-05-04T05:21:56Z")
+"""Characters of a moment as ThingSpeak nearly always writes it, with a Z as the last."""
 
 _FORM = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[T ](?P<time>[0-9]{2}:[0-9]{2}:[0-9]{2})"
@@ -19,7 +23,6 @@ _FORM = re.compile(
     r" ?(?:(?P<utc>Z|UTC)|(?P<sign>[+-])(?P<hours>[0-9]{2}):?(?P<minutes>[0-9]{2}))"
 )
 _NAIVE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?")
-_LENGTH_OF_USUAL_FORM = len("2021-05-04T05:21:56Z")
 _SHOWN = 40
 
 
@@ -33,7 +36,7 @@ def parse_time(text: str) -> datetime:
         InvalidInputError: It is another form, has no offset, or is no moment.
     """
     try:
-        if len(text) == _LENGTH_OF_USUAL_FORM and text[-1] == "Z":
+        if len(text) == USUAL_LENGTH and text[-1] == "Z":
             return datetime.fromisoformat(text)
         found = _FORM.fullmatch(text.strip())
         if found:
