@@ -21,11 +21,21 @@ from evara_core.storage.types import UtcDateTime, to_microseconds
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Table, TextClause
+    from sqlalchemy import BindParameter, ColumnElement, Table, TextClause
+    from sqlalchemy.types import TypeEngine
 
     from evara_core.storage.statements import Question
 
-__all__ = ["Columns", "among", "insert_rows", "storable_json", "storable_text", "update_rows"]
+__all__ = [
+    "Columns",
+    "among",
+    "among_listed",
+    "insert_rows",
+    "listed",
+    "storable_json",
+    "storable_text",
+    "update_rows",
+]
 
 _POSTGRESQL = make_url("postgresql+asyncpg://").get_dialect()()
 
@@ -72,11 +82,36 @@ def among(
     One parameter, whatever their number: drivers limit parameters, and each number of them
     would be another statement to prepare.
     """
+    given = listed(values, dialect=dialect)
+    return _among(column_, bindparam(None, given, _kind(column_, dialect), unique=True), dialect)
+
+
+def among_listed(column_: ColumnElement[Any], name: str, *, dialect: str) -> ColumnElement[bool]:
+    """Return the condition of `among` for a statement that is kept.
+
+    Each execution gives the values as its parameter *name*, by `listed`.
+    """
+    return _among(column_, bindparam(name, type_=_kind(column_, dialect)), dialect)
+
+
+def listed(values: Sequence[Any], *, dialect: str) -> str | list[Any]:
+    """Return *values* as the one parameter that `among_listed` takes."""
+    return dump_json(values).decode() if dialect == "sqlite" else list(values)
+
+
+def _kind(column_: ColumnElement[Any], dialect: str) -> TypeEngine[Any]:
     if dialect == "sqlite":
-        listed = func.json_each(dump_json(values).decode()).table_valued("value")
-        return column_.in_(select(column("value")).select_from(listed))
-    kind = Integer() if isinstance(column_.type, Integer) else Text()
-    return column_ == func.any(bindparam(None, list(values), ARRAY(kind), unique=True))
+        return Text()
+    return ARRAY(Integer() if isinstance(column_.type, Integer) else Text())
+
+
+def _among(
+    column_: ColumnElement[Any], values: BindParameter[Any], dialect: str
+) -> ColumnElement[bool]:
+    if dialect == "sqlite":
+        rows = func.json_each(values).table_valued("value")
+        return column_.in_(select(column("value")).select_from(rows))
+    return column_ == func.any(values)
 
 
 def storable_text(value: str) -> str:

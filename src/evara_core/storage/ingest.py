@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 from typing_extensions import override
@@ -14,8 +15,9 @@ from evara_core.errors import ConflictError, InvalidInputError, NotFoundError
 from evara_core.monitor.ports import IngestReport, IngestStore
 from evara_core.storage.buckets import Bucket, Period, bucket_of, buckets_of
 from evara_core.storage.bulk import (
-    among,
+    among_listed,
     insert_rows,
+    listed,
     storable_json,
     storable_text,
     update_rows,
@@ -41,10 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
+    from sqlalchemy import Executable
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.monitor.ports import NodeUpdate, Watched
     from evara_core.storage.statements import Statements
+    from evara_core.telemetry.models import Reading
     from evara_core.telemetry.state import NodeState
 
 __all__ = ["SqlIngestStore", "ingest"]
@@ -111,8 +115,7 @@ def _isolated(update: NodeUpdate) -> NodeUpdate:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     """A node whose state this transaction holds locked."""
 
     node_key: int
@@ -144,10 +147,9 @@ def ingest(
     counts = Counts()
     for update in updates:
         _refuse_stale(update, held)
-    readings = [reading for update in updates for reading in update.readings]
     keys = {node_id: node.node_key for node_id, node in held.items()}
-    newest = {node_id: node.newest[0] for node_id, node in held.items()}
-    stored = yield from insert_readings(readings, keys, dialect=dialect, newest=newest)
+    fresh, others = _parted(updates, held)
+    stored = yield from insert_readings(others, keys, dialect=dialect, fresh=fresh)
     yield from mark(_marks(updates, held, zone), dialect=dialect)
     aside = [one for update in updates for one in update.set_aside]
     yield from _put_aside(aside, dialect=dialect)
@@ -166,7 +168,8 @@ def ingest(
     yield from add_counts(counts, dialect=dialect, shard=shard)
     messages = [message for update in updates for message in update.messages]
     yield from put_messages(messages, dialect=dialect)
-    return IngestReport(stored=stored, duplicates=len(readings) - stored, set_aside=len(aside))
+    duplicates = len(fresh) + len(others) - stored
+    return IngestReport(stored=stored, duplicates=duplicates, set_aside=len(aside))
 
 
 def _hold(updates: Sequence[NodeUpdate], *, dialect: str) -> Statements[dict[str, _Held]]:
@@ -174,8 +177,29 @@ def _hold(updates: Sequence[NodeUpdate], *, dialect: str) -> Statements[dict[str
     wanted = sorted({update.node.node_id for update in updates})
     if not wanted:
         return {}
+    answer = yield Query(_holding(dialect), {"node_ids": listed(wanted, dialect=dialect)})
+    rows: Sequence[Any] = answer.rows
+    tenancies: dict[tuple[str, str | None, str | None], Tenancy] = {}
+    held: dict[str, _Held] = {}
+    # Taken apart by place: a row's names cost more than all else that is done with it here.
+    for node_id, node_key, *place, channel_id, revision, status, health, at, entry_id in rows:
+        distributor_id, community_id, customer_id = where = tuple(place)
+        tenancy = tenancies.get(where)
+        if tenancy is None:
+            tenancy = tenancies[where] = Tenancy(
+                distributor_id=distributor_id, community_id=community_id, customer_id=customer_id
+            )
+        newest = at, entry_id
+        held[node_id] = _Held(node_key, tenancy, channel_id, revision, status, health, newest)
+    if len(held) < len(wanted):
+        raise NotFoundError("node")
+    return held
+
+
+@cache
+def _holding(dialect: str) -> Executable:
     state = node_operational_state.c
-    answer = yield Query(
+    return (
         select(
             nodes.c.node_id,
             nodes.c.node_key,
@@ -196,41 +220,10 @@ def _hold(updates: Sequence[NodeUpdate], *, dialect: str) -> Statements[dict[str
             thingspeak_mappings.c.node_key == nodes.c.node_key,
             isouter=True,
         )
-        .where(among(nodes.c.node_id, wanted, dialect=dialect))
+        .where(among_listed(nodes.c.node_id, "node_ids", dialect=dialect))
         .order_by(nodes.c.node_key)
         .with_for_update(of=node_operational_state)
     )
-    rows: Sequence[Any] = answer.rows
-    # Taken apart by place: a row's names cost more than all else that is done with it here.
-    held = {
-        node_id: _Held(
-            node_key=node_key,
-            tenancy=Tenancy(
-                distributor_id=distributor_id, community_id=community_id, customer_id=customer_id
-            ),
-            channel_id=channel_id,
-            mapping_revision=mapping_revision,
-            status=status,
-            health_score=health_score,
-            newest=(last_reading_at, last_entry_id),
-        )
-        for (
-            node_id,
-            node_key,
-            distributor_id,
-            community_id,
-            customer_id,
-            channel_id,
-            mapping_revision,
-            status,
-            health_score,
-            last_reading_at,
-            last_entry_id,
-        ) in rows
-    }
-    if len(held) < len(wanted):
-        raise NotFoundError("node")
-    return held
 
 
 def _refuse_stale(update: NodeUpdate, held: Mapping[str, _Held]) -> None:
@@ -241,13 +234,29 @@ def _refuse_stale(update: NodeUpdate, held: Mapping[str, _Held]) -> None:
     """
     node = held[update.node.node_id]
     is_remapped = update.mapping_revision not in {None, node.mapping_revision}
-    if is_remapped or node.newest not in {_newest(update.before), _newest(update.state)}:
+    if is_remapped or node.newest not in (_newest(update.before), _newest(update.state)):
         problem = f"node {update.node.node_id!r} was written by somebody else meanwhile"
         raise ConflictError(problem)
 
 
 def _newest(state: NodeState) -> tuple[Any, Any]:
     return state.last_reading_at, state.last_entry_id
+
+
+def _parted(
+    updates: Sequence[NodeUpdate], held: Mapping[str, _Held]
+) -> tuple[list[Reading], list[Reading]]:
+    """Return the readings that are newer than all that is known of their node, and the others."""
+    fresh: list[Reading] = []
+    others: list[Reading] = []
+    for update in updates:
+        known = held[update.node.node_id].newest[0]
+        if known is None or all(reading.measured_at > known for reading in update.readings):
+            fresh += update.readings
+        else:
+            for reading in update.readings:
+                (fresh if reading.measured_at > known else others).append(reading)
+    return fresh, others
 
 
 def _marks(updates: Sequence[NodeUpdate], held: Mapping[str, _Held], zone: tzinfo) -> set[Mark]:
@@ -315,7 +324,7 @@ def _store_states(
         "health_score": [state.health_score for state in states],
         "health_reasons": [storable_json(state.health_reasons) for state in states],
         # The values have a column of their own.
-        "document": [dump_state(replace(state, values={})).decode() for state in states],
+        "document": [dump_state(state, without_values=True).decode() for state in states],
         "position_channel_id": [
             channel if position else None
             for channel, position in zip(channels, positions, strict=True)

@@ -27,42 +27,27 @@ def packed(readings: Sequence[Reading], keys: Mapping[str, int]) -> dict[str, li
         readings: Of nodes that *keys* has.
         keys: Node id → node key.
     """
-    count = len(readings)
-    metrics: dict[str, list[float | None]] = {}
-    extra: dict[int, dict[str, Any]] = {}
+    extra: dict[int, dict[str, Any]] = {
+        place: {"fields": dict(reading.extra)}
+        for place, reading in enumerate(readings)
+        if reading.extra
+    }
     flags: dict[int, dict[str, Any]] = {}
-    for place, reading in enumerate(readings):
-        for name, measured in reading.values.items():
-            value = measured.value
-            if measured.quality is not _GOOD or value is None or measured.raw is not None:
-                flags.setdefault(place, {})[name] = _flag(measured)
-                if measured.quality is _BAD or value is None:
-                    continue
-            # Most values are good and have a column that another reading has begun.
-            column = metrics.get(name)
-            if column is not None:
-                column[place] = value
-            elif name in _HAS_COLUMN:
-                metrics[name] = [None] * count
-                metrics[name][place] = value
-            else:
-                extra.setdefault(place, {}).setdefault("metrics", {})[name] = value
-        if reading.extra:
-            extra.setdefault(place, {})["fields"] = dict(reading.extra)
     columns: dict[str, list[Any]] = {
         "node_key": [keys[reading.node_id] for reading in readings],
         "measured_at": [reading.measured_at for reading in readings],
         "entry_id": [reading.entry_id for reading in readings],
         "received_at": [reading.received_at for reading in readings],
-        **metrics,
+        **_metrics(readings, extra, flags),
     }
-    if any([reading.mapping_revision != 1 for reading in readings]):
-        columns["mapping_revision"] = [reading.mapping_revision for reading in readings]
+    revisions = [reading.mapping_revision for reading in readings]
+    if revisions.count(1) < len(revisions):
+        columns["mapping_revision"] = revisions
     for name, documents in (("extra", extra), ("flags", flags)):
         if documents:
             columns[name] = [
                 storable_json(documents[place]) if place in documents else None
-                for place in range(count)
+                for place in range(len(readings))
             ]
     return columns
 
@@ -85,6 +70,71 @@ def unpacked(row: Row[Any]) -> Reading:
         extra=extra.get("fields", {}),
         mapping_revision=fields["mapping_revision"] or 1,
     )
+
+
+def _metrics(
+    readings: Sequence[Reading],
+    extra: dict[int, dict[str, Any]],
+    flags: dict[int, dict[str, Any]],
+) -> dict[str, list[float | None]]:
+    """Return the columns of the metrics that have one; put the others, and what is odd, apart."""
+    columns: dict[str, list[float | None]] = {}
+    for names, places in _alike(readings).items():
+        values = _values(readings, names, places, flags)
+        for offset, name in enumerate(names):
+            column = values[offset :: len(names)]
+            if name not in _HAS_COLUMN:
+                for place, value in zip(places, column, strict=True):
+                    if value is not None:
+                        extra.setdefault(place, {}).setdefault("metrics", {})[name] = value
+            elif len(places) == len(readings):
+                columns[name] = column
+            else:
+                whole = columns.setdefault(name, [None] * len(readings))
+                for place, value in zip(places, column, strict=True):
+                    whole[place] = value
+    # In one order, whatever the readings': each order is another statement to prepare.
+    return {name: columns[name] for name in METRIC_COLUMNS if name in columns}
+
+
+def _alike(readings: Sequence[Reading]) -> dict[tuple[str, ...], list[int]]:
+    """Return the places of the readings that tell of the same metrics, by these metrics.
+
+    There are a few such groups, one or two for each kind of node, so that what is done for a
+    metric is done for a whole column of values at once.
+    """
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place, reading in enumerate(readings):
+        names = tuple(reading.values)
+        if names in found:
+            found[names].append(place)
+        else:
+            found[names] = [place]
+    return found
+
+
+def _values(
+    readings: Sequence[Reading],
+    names: Sequence[str],
+    places: Sequence[int],
+    flags: dict[int, dict[str, Any]],
+) -> list[float | None]:
+    """Return what is known of *names*, reading by reading; tell in *flags* of what is odd."""
+    # Nearly all values are good: the others are looked for by the hole that they leave.
+    values = [
+        one.value if one.quality is _GOOD and one.raw is None else None
+        for place in places
+        for one in readings[place].values.values()
+    ]
+    if None in values:
+        for number, value in enumerate(values):
+            if value is None:
+                place, name = places[number // len(names)], names[number % len(names)]
+                measured = readings[place].values[name]
+                flags.setdefault(place, {})[name] = _flag(measured)
+                if measured.quality is not _BAD:
+                    values[number] = measured.value
+    return values
 
 
 def _flag(measured: Measured) -> list[Any]:

@@ -63,16 +63,20 @@ def _copied(connection: Connection, question: CopyRows) -> Answer:
     if copy is None:
         problem = f"COPY is of PostgreSQL, not of {connection.dialect.driver}"
         raise ConfigurationError(problem)
+    # Not released when all went well: it ends with the transaction, and a release would be one
+    # more round trip.
+    connection.exec_driver_sql("SAVEPOINT evara_copy")
     try:
-        with connection.begin_nested():
-            try:
-                copy(connection.connection.dbapi_connection, question)
-            except Exception as error:
-                # SQLAlchemy is not in between here, which otherwise says what drivers mean.
-                raise _wrapped(error, question) from error
-    except IntegrityError:
-        return Answer(rowcount=NONE_TAKEN)
-    return Answer(rowcount=len(question.rows))
+        copy(connection.connection.dbapi_connection, question)
+    except Exception as error:
+        # SQLAlchemy is not in between here, which otherwise says what drivers mean.
+        wrapped = _wrapped(error, question)
+        if not isinstance(wrapped, IntegrityError):
+            raise wrapped from error
+    else:
+        return Answer(rowcount=len(question.rows))
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT evara_copy")
+    return Answer(rowcount=NONE_TAKEN)
 
 
 def _copy_by_asyncpg(driver: Any, question: CopyRows) -> None:  # noqa: ANN401 - the driver's

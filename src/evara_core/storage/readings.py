@@ -128,46 +128,31 @@ def insert_readings(
     keys: Mapping[str, int],
     *,
     dialect: str,
-    newest: Mapping[str, datetime | None] | None = None,
+    fresh: Sequence[Reading] = (),
 ) -> Statements[int]:
-    """Store those of *new* that are not there yet; end with their number.
+    """Store those of *new* and *fresh* that are not there yet; end with their number.
 
     Args:
         new: In any order.
-        keys: Node id → node key, of every node in *new*.
+        keys: Node id → node key, of every node that readings are of.
         dialect: Of the database.
-        newest: The moment of the newest reading that each node is known to have. What is newer
-            is probably not there, and PostgreSQL takes it a faster way.
+        fresh: Newer than all that is known of their nodes. They are probably not there, and
+            PostgreSQL takes many of them a faster way.
     """
-    stored = 0
-    if dialect == "postgresql" and newest is not None and len(new) >= COPY_FROM_ROWS:
-        fresh, new = _parted(new, newest)
-        if len(fresh) >= COPY_FROM_ROWS:
-            columns = packed(fresh, keys)
-            rows = list(zip(*columns.values(), strict=True))
-            answer = yield CopyRows(readings.name, list(columns), rows)
-            stored = answer.rowcount
-        if stored == NONE_TAKEN or len(fresh) < COPY_FROM_ROWS:
-            stored, new = 0, [*fresh, *new]
+    stored = NONE_TAKEN
+    if dialect == "postgresql" and len(fresh) >= COPY_FROM_ROWS:
+        columns = packed(fresh, keys)
+        rows = list(zip(*columns.values(), strict=True))
+        answer = yield CopyRows(readings.name, list(columns), rows)
+        stored = answer.rowcount
+    if stored == NONE_TAKEN:
+        stored, new = 0, [*fresh, *new]
     if new:
         answer = yield insert_rows(
             readings, packed(new, keys), dialect=dialect, conflict="ON CONFLICT DO NOTHING"
         )
         stored += answer.rowcount
     return stored
-
-
-def _parted(
-    new: Sequence[Reading], newest: Mapping[str, datetime | None]
-) -> tuple[list[Reading], list[Reading]]:
-    """Return those that are newer than all that is known of their node, and the others."""
-    fresh: list[Reading] = []
-    others: list[Reading] = []
-    for reading in new:
-        known = newest[reading.node_id]
-        is_fresh = known is None or reading.measured_at > known
-        (fresh if is_fresh else others).append(reading)
-    return fresh, others
 
 
 def node_keys(node_ids: Sequence[str], *, dialect: str) -> Statements[dict[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from evara_core.serialization import dump_json, load_json
@@ -14,7 +15,7 @@ from evara_core.telemetry.quality import Trace
 from evara_core.telemetry.state import NodeState, NodeStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "dump_mapping",
@@ -24,6 +25,9 @@ __all__ = [
     "load_state",
     "load_values",
 ]
+
+
+_of_trace = attrgetter("at", "value", "changed_at", "candidate", "mean", "variance")
 
 
 def dump_values(values: Mapping[str, Measured]) -> bytes:
@@ -43,8 +47,9 @@ def load_values(text: bytes | str) -> dict[str, Measured]:
     return _values(load_json(text))
 
 
-def dump_state(state: NodeState) -> bytes:
-    """Return all of *state* as JSON."""
+def dump_state(state: NodeState, *, without_values: bool = False) -> bytes:
+    """Return all of *state* as JSON, or without the values, for whoever keeps these apart."""
+    values = () if without_values else state.values.items()
     return dump_json(
         {
             "status": state.status,
@@ -52,11 +57,12 @@ def dump_state(state: NodeState) -> bytes:
             "last_reading_at": state.last_reading_at,
             "last_seen_at": state.last_seen_at,
             "last_entry_id": state.last_entry_id,
-            "values": {name: _packed(measured) for name, measured in state.values.items()},
+            "values": {name: _packed(measured) for name, measured in values},
             "active_alerts": state.active_alerts,
             "health_score": state.health_score,
             "health_reasons": state.health_reasons,
-            "traces": state.traces,
+            # As lists: written with each look at a node, and half as long without the names.
+            "traces": {name: _of_trace(trace) for name, trace in state.traces.items()},
             "validity": state.validity,
             "completeness": state.completeness,
             "detectors": state.detectors,
@@ -142,13 +148,15 @@ def _unpacked(packed: float | list[Any] | None) -> Measured:
     return Measured(value, Quality(quality), check, raw)
 
 
-def _trace(found: dict[str, Any]) -> Trace:
+def _trace(found: Sequence[Any]) -> Trace:
+    at, value, changed_at, candidate, mean, variance = found
     return Trace(
-        **{
-            **found,
-            "at": datetime.fromisoformat(found["at"]),
-            "changed_at": datetime.fromisoformat(found["changed_at"]),
-        }
+        at=datetime.fromisoformat(at),
+        value=value,
+        changed_at=datetime.fromisoformat(changed_at),
+        candidate=candidate,
+        mean=mean,
+        variance=variance,
     )
 
 
