@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from types import MappingProxyType
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,6 +20,7 @@ from evara_core.monitor.relay import Relay
 from evara_core.monitor.schedule import Schedule
 from evara_core.monitor.settings import MonitorSettings
 from evara_core.monitor.waiting import Backoff
+from evara_core.telemetry.detectors.standard import standard_detectors
 from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Monitor:
         readings: ReadingStore | None = None,
         ids: IdSource | None = None,
         kinds: KindRegistry = STANDARD_KINDS,
-        detectors: Mapping[str, Sequence[Detector]] = MappingProxyType({}),
+        detectors: Mapping[str, Sequence[Detector]] | None = None,
+        zone: tzinfo = UTC,
         settings: MonitorSettings = MonitorSettings(),
         sleep: Sleep = anyio.sleep,
     ) -> None:
@@ -78,8 +80,9 @@ class Monitor:
                 what is stored after a restart. None: they begin anew.
             ids: Of messages; None: ordered by time.
             kinds: What nodes can be.
-            detectors: By kind of node, such as `standard_detectors()`: what they find is
-                `evidence.<name>` in the conditions of rules.
+            detectors: By kind of node: what they find is `evidence.<name>` in the conditions
+                of rules. None: `standard_detectors(zone)`; an empty mapping: none.
+            zone: Where the nodes are: when it is night there.
             settings: The limits.
             sleep: Waits, by *clock*.
         """
@@ -108,7 +111,7 @@ class Monitor:
             sleep=sleep,
             settings=settings,
             counters=self._counters,
-            detectors=detectors,
+            detectors=standard_detectors(zone) if detectors is None else detectors,
             on_fleet=self._reschedule,
             on_news=self._relay.wake,
         )

@@ -21,7 +21,6 @@ from evara_core.errors import (
 from evara_core.monitor.runner import Monitor
 from evara_core.monitor.settings import MonitorSettings
 from evara_core.telemetry.connectivity import Connectivity
-from evara_core.telemetry.detectors.standard import standard_detectors
 from evara_core.telemetry.models import SetAside
 from evara_core.telemetry.state import NodeStatus
 from evara_core.testing.samples import START, entry, mapping_for, tank
@@ -498,10 +497,10 @@ async def test_rules_act_on_what_detectors_find_also_after_a_restart(world) -> N
     world.source.write(1, [entry(n, "200") for n in range(1, 4)])
     world.time.advance(180)
 
-    async with world.running(with_detectors(world)):
+    async with world.running():
         await world.time.pass_by(70)
     world.source.write(1, [entry(n, "200") for n in range(4, 7)])
-    async with world.running(with_detectors(world)):
+    async with world.running():
         await world.time.pass_by(150)
 
     state = (await world.store.watched())[0].state
@@ -510,15 +509,23 @@ async def test_rules_act_on_what_detectors_find_also_after_a_restart(world) -> N
     assert [(alert["kind"], alert["rule_id"]) for alert in alerts] == [("fired", "over")]
 
 
-def with_detectors(world) -> Monitor:
-    return Monitor(
+async def test_a_monitor_that_is_told_to_has_no_detectors(world) -> None:
+    world.watch("tank-1")
+    world.source.write(1, [entry(1, "200"), entry(2, "200")])
+    monitor = Monitor(
         store=world.store,
         outbox=world.store,
         source=world.source,
         bus=world.bus,
-        judge=AlertEngine(world.rules),
+        judge=AlertEngine(()),
         clock=world.time,
-        detectors=standard_detectors(),
+        detectors={},
         settings=world.settings,
         sleep=world.time.sleep,
     )
+    world.time.advance(180)
+
+    async with world.running(monitor):
+        await world.time.pass_by(70)
+
+    assert (await world.store.watched())[0].state.detectors == {}
