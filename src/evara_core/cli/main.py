@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 from evara_core._optional import provided_by
-from evara_core.cli import rules
+from evara_core.cli import failures, history, rules
+from evara_core.cli.options import Database
 from evara_core.errors import EvaraError
 from evara_core.serialization import dump_json
 from evara_core.thingspeak.simulator.serving import Serving, serve
@@ -29,10 +30,8 @@ app = typer.Typer(
 )
 
 app.add_typer(rules.app, name="rules")
-
-Database = Annotated[
-    str, typer.Option(envvar="EVARA_DATABASE__URL", help="sqlite:///FILE or postgresql://…")
-]
+app.add_typer(failures.app, name="failures")
+app.command()(history.rederive)
 
 
 @app.callback()

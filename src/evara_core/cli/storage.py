@@ -33,16 +33,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from evara_core.clock import Clock
     from evara_core.monitor.imports import ImportReport
 
-__all__ = ["import_file", "migrate_database"]
+__all__ = ["import_file", "migrate_database", "opened", "stored_monitor"]
 
 
 def migrate_database(database: str) -> None:
     """Bring the database at this URL to the newest schema. Doing it again changes nothing."""
 
     async def run() -> None:
-        async with _opened(database):
+        async with opened(database):
             pass
 
     anyio.run(run)
@@ -62,7 +63,7 @@ def import_file(file: Path, node_id: str, database: str, *, with_progress: bool)
     total_bytes = file.stat().st_size
 
     async def run() -> ImportReport:
-        async with _opened(database) as engine:
+        async with opened(database) as engine:
             return await _import(file, total_bytes, node_id, engine, with_progress=with_progress)
 
     return anyio.run(run)
@@ -72,18 +73,7 @@ async def _import(
     file: Path, total_bytes: int, node_id: str, engine: AsyncEngine, *, with_progress: bool
 ) -> ImportReport:
     clock = SystemClock()
-    readings = SqlReadingStore(engine)
-    async with AsyncUnit(engine, reads_only=True) as unit:
-        rules = await unit.run(all_rules())
-    monitor = Monitor(
-        store=SqlIngestStore(engine),
-        outbox=SqlOutboxStore(engine),
-        source=MemorySource(),
-        bus=MemoryBus(),
-        judge=TenantJudge({tenant: loaded.rules for tenant, loaded in rules.items()}),
-        readings=readings,
-        clock=clock,
-    )
+    monitor = await stored_monitor(engine, clock)
     with file.open("rb") as opened:
         console = Console(stderr=True)
         console.quiet = not (with_progress and console.is_terminal)
@@ -96,8 +86,24 @@ async def _import(
     return report
 
 
+async def stored_monitor(engine: AsyncEngine, clock: Clock) -> Monitor:
+    """Return a monitor over what *engine* holds, with its rules, that polls nothing."""
+    async with AsyncUnit(engine, reads_only=True) as unit:
+        rules = await unit.run(all_rules())
+    return Monitor(
+        store=SqlIngestStore(engine),
+        outbox=SqlOutboxStore(engine),
+        source=MemorySource(),
+        bus=MemoryBus(),
+        judge=TenantJudge({tenant: loaded.rules for tenant, loaded in rules.items()}),
+        readings=SqlReadingStore(engine),
+        clock=clock,
+    )
+
+
 @asynccontextmanager
-async def _opened(database: str) -> AsyncIterator[AsyncEngine]:
+async def opened(database: str) -> AsyncIterator[AsyncEngine]:
+    """Give the engine of *database*, brought to the newest schema."""
     engine = engine_for(database)
     try:
         await migrate(engine)
