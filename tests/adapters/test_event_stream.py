@@ -14,7 +14,7 @@ from evara_core.realtime.hub import Hub
 from evara_core.realtime.limits import HubLimits
 from evara_core.realtime.memory import MemoryBus
 from evara_core.realtime.ports import Message
-from evara_core.realtime.wire import HEARTBEAT, EventParser
+from evara_core.realtime.wire import EventParser
 from evara_core.testing.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def test_a_stream_begins_with_the_pause_and_carries_what_comes() -> None:
 async def test_silence_is_filled_with_heartbeats() -> None:
     peer = Peer()
     async with streaming(peer, heartbeat_s=0.01):
-        await peer.has_sent(HEARTBEAT * 3)
+        await peer.has_sent(b":\nid: e-0\n\n" * 3)
 
 
 async def test_a_client_that_leaves_is_forgotten() -> None:

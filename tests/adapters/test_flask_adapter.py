@@ -166,6 +166,6 @@ def test_a_stream_tells_what_happens_until_it_ends(
     assert response.headers["content-type"] == "text/event-stream"
     assert response.headers["x-accel-buffering"] == "no"
     assert opening.startswith(b"retry: ")
-    assert heartbeat == b":\n\n"
+    assert heartbeat == b":\nid: e-0\n\n"
     assert (event.event, event.data) == ("alert", '{"v":1,"id":"m","key":"k","data":{"a":1}}')
     assert open_streams == 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evara_core.realtime.subscription import Bye, Event, Resync
-from evara_core.realtime.wire import HEARTBEAT, bye_frame, resync_frame
+from evara_core.realtime.wire import bye_frame, heartbeat_frame, resync_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from evara_core.realtime.ports import Delivery
+    from evara_core.realtime.ports import BusPosition, Delivery
     from evara_core.realtime.subscription import Item
 
 __all__ = ["STREAM_HEADERS", "frames_of", "is_last"]
@@ -23,10 +23,18 @@ STREAM_HEADERS = {
 
 
 def frames_of(
-    items: Sequence[Item], encode: Callable[[Delivery], bytes], *, retry_ms: int
+    items: Sequence[Item],
+    encode: Callable[[Delivery], bytes],
+    *,
+    retry_ms: int,
+    position: BusPosition | None = None,
 ) -> bytes:
-    """Return the events of *items*; a heartbeat when there are none."""
-    return b"".join(_frame(item, encode, retry_ms) for item in items) or HEARTBEAT
+    """Return the events of *items*; a heartbeat when there are none.
+
+    A heartbeat says that everything up to *position* was sent.
+    """
+    frames = b"".join(_frame(item, encode, retry_ms) for item in items)
+    return frames or heartbeat_frame(position)
 
 
 def is_last(items: Sequence[Item]) -> bool:

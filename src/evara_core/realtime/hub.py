@@ -18,9 +18,10 @@ import anyio
 import anyio.lowlevel
 
 from evara_core.errors import ClosedError, LimitExceededError, UpstreamError
+from evara_core.realtime.codes import ByeCode
 from evara_core.realtime.history import History
 from evara_core.realtime.limits import HubLimits, HubStats
-from evara_core.realtime.subscription import ByeCode, Event, Subscription
+from evara_core.realtime.subscription import Event, Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from evara_core.clock import Clock
     from evara_core.realtime.history import HeldEvent
     from evara_core.realtime.ports import Batch, Bus, BusPosition
+    from evara_core.realtime.selection import Selection
 
 __all__ = ["Hub"]
 
@@ -51,6 +53,7 @@ class Hub:
         self._history = History(None, most=limits.held_messages)
         self._by_topic: dict[str, set[Subscription]] = {}
         self._clients: set[Subscription] = set()
+        self._by_principal: dict[str, set[Subscription]] = {}
         self._nobody = anyio.Event()
         self._scope = anyio.CancelScope()
         self._is_closed = False
@@ -75,7 +78,7 @@ class Hub:
     @property
     def principals(self) -> frozenset[str]:
         """Who listens now."""
-        return frozenset(client.principal_id for client in self._clients)
+        return frozenset(self._by_principal)
 
     def stats(self) -> HubStats:
         """Return what became of what."""
@@ -115,6 +118,7 @@ class Hub:
         topics: Collection[str],
         after: BusPosition | None = None,
         expires_at: datetime | None = None,
+        selections: Collection[Selection] | None = None,
     ) -> Subscription:
         """Let somebody listen to *topics*, which the caller has made sure that they may.
 
@@ -123,6 +127,7 @@ class Hub:
             topics: The real-time topics that the principal may hear.
             after: Resume behind this position, as the client says; None: from now on.
             expires_at: When the right to listen ends, such as the token's end.
+            selections: What it wants to hear of *topics*; None: everything.
 
         Returns:
             The subscription. Close it.
@@ -139,10 +144,13 @@ class Hub:
             clock=self._clock,
             limits=self._limits,
             after=after,
+            selections=None if selections is None else tuple(selections),
+            place=lambda: self.position,
             leave=self._leave,
             catch_up=self._catch_up,
         )
         self._clients.add(client)
+        self._by_principal.setdefault(principal_id, set()).add(client)
         if after is None:
             self._list(client)
         return client
@@ -150,7 +158,7 @@ class Hub:
     def revise(self, principal_id: str, topics: Collection[str]) -> None:
         """Apply what *principal_id* may hear from now on to its streams. Nothing: they end."""
         allowed = frozenset(topics)
-        for client in [c for c in self._clients if c.principal_id == principal_id]:
+        for client in list(self._by_principal.get(principal_id, ())):
             if not allowed:
                 self._let_go(client, ByeCode.FORBIDDEN)
             elif allowed != client.topics:
@@ -199,18 +207,28 @@ class Hub:
         self._position = batch.position
 
     def _offer(self, event: Event) -> int:
-        topics = event.delivery.message.topics
-        hearers = set[Subscription]().union(*(self._by_topic.get(t, ()) for t in topics))
+        message = event.delivery.message
+        hearers = self._hearers(message.topics)
+        now_s = self._clock.elapsed_s()
         for client in hearers:
             if client.floor is not None:
                 if not self._bus.is_after(event.delivery.position, client.floor):
                     continue
                 client.floor = None
-            if not client.offer(event):
+            if client.selections is not None and not client.wants(message):
+                continue
+            if not client.offer(event, now_s=now_s):
                 self._counts["slow"] += 1
                 self._let_go(client, ByeCode.SLOW_CONSUMER)
         self._counts["deliveries"] += len(hearers)
         return len(hearers)
+
+    def _hearers(self, topics: Sequence[str]) -> Collection[Subscription]:
+        found = [self._by_topic[topic] for topic in topics if topic in self._by_topic]
+        if len(found) == 1:
+            # Who is let go leaves the set while it is gone through.
+            return tuple(found[0])
+        return set[Subscription]().union(*found)
 
     async def _pause(self, error: UpstreamError) -> None:
         self._counts["bus_failures"] += 1
@@ -223,7 +241,7 @@ class Hub:
         if self._is_closed:
             raise ClosedError
         limits = self._limits
-        mine = sum(client.principal_id == principal_id for client in self._clients)
+        mine = len(self._by_principal.get(principal_id, ()))
         for limit, count, most in (
             ("streams", len(self._clients), limits.clients),
             ("streams_per_user", mine, limits.clients_per_principal),
@@ -252,7 +270,10 @@ class Hub:
             client.start_over()
         for place, event in missed or ():
             client.behind = place
-            if event is not None and not client.topics.isdisjoint(event.delivery.message.topics):
+            if event is None:
+                continue
+            message = event.delivery.message
+            if not client.topics.isdisjoint(message.topics) and client.wants(message):
                 client.offer(event)
         if not missed:
             client.behind = None
@@ -289,6 +310,10 @@ class Hub:
         """Forget *client*: it was closed."""
         if client in self._clients:
             self._clients.discard(client)
+            mine = self._by_principal[client.principal_id]
+            mine.discard(client)
+            if not mine:
+                del self._by_principal[client.principal_id]
             self._counts["coalesced"] += client.pending.coalesced
             self._unlist(client)
         if not self._clients:

@@ -7,42 +7,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import anyio
 
 from evara_core.errors import ClosedError
+from evara_core.realtime.codes import ByeCode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
     from datetime import datetime
 
     from evara_core.clock import Clock
     from evara_core.realtime.limits import HubLimits
-    from evara_core.realtime.ports import BusPosition, Delivery
+    from evara_core.realtime.ports import BusPosition, Delivery, Message
+    from evara_core.realtime.selection import Selection
 
-__all__ = ["Bye", "ByeCode", "Event", "Item", "Pending", "Resync", "Subscription", "is_coalesced"]
+__all__ = ["Bye", "Event", "Item", "Pending", "Resync", "Subscription", "is_coalesced"]
 
 _COALESCED_KINDS = frozenset({"reading", "node"})
-
-
-class ByeCode(StrEnum):
-    """Why the server ends a stream. Permanent."""
-
-    SLOW_CONSUMER = "SLOW_CONSUMER"
-    """It did not keep up, and alerts are never left out. `errors.SlowConsumerError`."""
-
-    SHUTTING_DOWN = "SHUTTING_DOWN"
-    TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105 - a code
-    FORBIDDEN = "FORBIDDEN"
-    """The caller may no longer listen."""
-
-    @property
-    def is_resumable(self) -> bool:
-        """Whether to come back with the last id; otherwise, sign in anew."""
-        return self in {ByeCode.SLOW_CONSUMER, ByeCode.SHUTTING_DOWN}
 
 
 class Event:
@@ -134,12 +118,12 @@ class Pending:
         self._events -= sum(isinstance(key, str) for key in keys)
         return [self._items.pop(key) for key in keys]
 
-    def keep(self, topics: frozenset[str]) -> None:
-        """Forget what none of *topics* hears of."""
+    def keep(self, is_kept: Callable[[Message], bool]) -> None:
+        """Forget the messages that are not to be kept."""
         kept = [
             item
             for item in self.take(len(self._items))
-            if isinstance(item, Resync) or not topics.isdisjoint(item.delivery.message.topics)
+            if isinstance(item, Resync) or is_kept(item.delivery.message)
         ]
         for item in kept:
             if isinstance(item, Resync):
@@ -166,11 +150,13 @@ class Subscription:
         "_leave",
         "_limits",
         "_news",
+        "_place",
         "_waiting_since_s",
         "behind",
         "floor",
         "pending",
         "principal_id",
+        "selections",
         "topics",
     )
 
@@ -183,11 +169,16 @@ class Subscription:
         clock: Clock,
         limits: HubLimits,
         after: BusPosition | None,
+        selections: tuple[Selection, ...] | None,
+        place: Callable[[], BusPosition],
         leave: Callable[[Subscription], None],
         catch_up: Callable[[Subscription], Awaitable[None]],
     ) -> None:
         self.principal_id = principal_id
         self.topics = topics
+        self.selections = selections
+        """What it wants to hear of its topics; None: everything."""
+
         self.behind = after
         """What lies after this has yet to be fetched out of history; None: it is live."""
 
@@ -200,6 +191,7 @@ class Subscription:
         self._expires_at = expires_at
         self._clock = clock
         self._limits = limits
+        self._place = place
         self._leave = leave
         self._catch_up = catch_up
         self._news = anyio.Event()
@@ -217,6 +209,21 @@ class Subscription:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def position(self) -> BusPosition | None:
+        """Everything up to here was fetched, also where nothing was for it; None: not yet.
+
+        Tell it to a client that hears little, so that it never resumes from long ago.
+        """
+        if self.pending or self.behind is not None or self.floor is not None:
+            return None
+        return self._place()
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the right to listen ends, as far as it was told."""
+        return self._expires_at
 
     async def receive(self, *, wait_s: float = 15.0) -> list[Item]:
         """Return what has come, oldest first, waiting up to *wait_s* for the first of it.
@@ -243,9 +250,14 @@ class Subscription:
             self.end(ByeCode.TOKEN_EXPIRED)
         return self._fetch()
 
-    def offer(self, event: Event) -> bool:
+    def wants(self, message: Message) -> bool:
+        """Say whether *message*, which the client may hear, is of what it wants to hear."""
+        return self.selections is None or any(each.wants(message) for each in self.selections)
+
+    def offer(self, event: Event, *, now_s: float | None = None) -> bool:
         """Queue *event*; False when it does not fit, or waited too long."""
-        now_s = self._clock.elapsed_s()
+        if now_s is None:
+            now_s = self._clock.elapsed_s()
         if self._waiting_since_s is None:
             self._waiting_since_s = now_s
             self._news.set()
@@ -266,9 +278,22 @@ class Subscription:
         """Hear *topics* from now on, and forget what waits of others."""
         gained = topics - self.topics
         self.topics = topics
-        self.pending.keep(topics)
+        self.pending.keep(lambda message: not topics.isdisjoint(message.topics))
         if gained:
             self.offer_resync()
+
+    def select(self, selections: Collection[Selection] | None) -> None:
+        """Hear what is of one of *selections* from now on; None: everything.
+
+        What happened before is not told: read a snapshot after this.
+        """
+        self.selections = None if selections is None else tuple(selections)
+        self.pending.keep(self.wants)
+
+    def extend(self, expires_at: datetime | None) -> None:
+        """Let the right to listen end at another time: the client came with a new token."""
+        self._expires_at = expires_at
+        self._news.set()
 
     def end(self, code: ByeCode) -> None:
         """Say goodbye with *code*. The first reason is the one that counts."""

@@ -16,7 +16,7 @@ from evara_core.serialization import dump_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from evara_core.realtime.ports import Delivery
+    from evara_core.realtime.ports import BusPosition, Delivery
 
 __all__ = [
     "HEARTBEAT",
@@ -26,6 +26,7 @@ __all__ = [
     "ServerSentEvent",
     "bye_frame",
     "event_frame",
+    "heartbeat_frame",
     "resync_frame",
     "retry_frame",
 ]
@@ -78,6 +79,15 @@ def bye_frame(code: str, *, is_resumable: bool, retry_ms: int) -> bytes:
     """Return the last event of a stream that the server ends, and why it ends."""
     body = dump_json({"code": code, "resume": is_resumable, "retry_ms": retry_ms})
     return b"event: bye\ndata: %b\n\n" % body
+
+
+def heartbeat_frame(position: BusPosition | None) -> bytes:
+    """Return a sign of life; everything up to *position* was sent, if that is known.
+
+    An id without data is no event, but clients resume from it: one that hears little never
+    resumes from long ago.
+    """
+    return HEARTBEAT if position is None else b":\nid: %b\n\n" % _one_line(position)
 
 
 def retry_frame(retry_ms: int) -> bytes:

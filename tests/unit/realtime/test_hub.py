@@ -12,11 +12,12 @@ import pytest
 from typing_extensions import override
 
 from evara_core.errors import ClosedError, LimitExceededError, UpstreamError
+from evara_core.realtime.codes import ByeCode
 from evara_core.realtime.hub import Hub
 from evara_core.realtime.limits import HubLimits
 from evara_core.realtime.memory import MemoryBus
 from evara_core.realtime.ports import Batch, Message
-from evara_core.realtime.subscription import Bye, ByeCode, Event, Item, Resync, Subscription
+from evara_core.realtime.subscription import Bye, Event, Item, Resync, Subscription
 from evara_core.realtime.wire import event_frame
 from evara_core.testing.clock import ManualClock
 

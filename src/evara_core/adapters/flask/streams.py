@@ -67,7 +67,8 @@ def event_stream(
                 _LOG.info("an event stream ends: %r", error)
                 return
             is_over = is_last(items)
-            yield frames_of(items, encode, retry_ms=retry_ms)
+            position = subscription.position
+            yield frames_of(items, encode, retry_ms=retry_ms, position=position)
 
     response = Response(frames(), content_type="text/event-stream", headers=STREAM_HEADERS)
     response.call_on_close(partial(portal.call, subscription.close))

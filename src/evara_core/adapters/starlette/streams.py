@@ -96,6 +96,11 @@ class EventStreamResponse(Response):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             items = await self._subscription.receive(wait_s=self._heartbeat_s)
             is_over = is_last(items)
-            body = frames_of(items, self._encode, retry_ms=self._retry_ms)
+            body = frames_of(
+                items,
+                self._encode,
+                retry_ms=self._retry_ms,
+                position=self._subscription.position,
+            )
         with anyio.fail_after(self._send_timeout_s):
             await send({"type": "http.response.body", "body": body})
