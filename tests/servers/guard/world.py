@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -34,6 +35,9 @@ from evara_core.access.tenancy import Dimension, Rows, TableRule, Through
 from evara_core.errors import EvaraError
 from evara_core.storage.guard.engine import Guard
 from evara_core.storage.guard.policies import GuardPolicy
+from evara_core.storage.rls.binding import entering, walled_engine
+from evara_core.storage.rls.roles import WallRoles
+from evara_core.storage.rls.walls import Walls
 
 OWN = "d1"
 FOREIGN = "d2"
@@ -155,6 +159,10 @@ POLICY = GuardPolicy(
     },
 )
 
+ROLES = WallRoles(prefix="evara_guarded")
+WALLS = Walls(POLICY, roles=ROLES)
+LOGIN = "evara_guarded_login"
+
 SHARED_ROWS: dict[str, list[dict[str, Any]]] = {
     "distributors": [{"id": OWN, "name": "own"}, {"id": FOREIGN, "name": "foreign"}],
     "device_models": [{"id": 1, "name": "ultrasonic"}],
@@ -260,6 +268,8 @@ class World:
 
     def __init__(self, engine: Engine, number: int) -> None:
         self.engine = engine
+        self.app: Engine | None = None
+        """Behind the wall: logged in as the application."""
         self.number = number
         self._beginning: list[Any] | None = None
         if engine.dialect.name == "sqlite":
@@ -285,6 +295,8 @@ class World:
     def _put_all(self) -> None:
         others = foreign_rows(self.number)
         Base.metadata.create_all(self.engine)
+        if self.app is not None:
+            self.raise_wall()
         with self.engine.begin() as connection:
             connection.execute(text("DROP TABLE IF EXISTS stolen"))
             # Emptied as if new, so that rows come in the order in which they were put.
@@ -311,6 +323,19 @@ class World:
                     "forgotten",
                 ):
                     connection.execute(text(f"SELECT setval('{table}_id_seq', 1000)"))
+
+    def raise_wall(self) -> None:
+        """Put up the wall, unless it stands."""
+        standing = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relforcerowsecurity"
+        with self.engine.begin() as connection:
+            if connection.scalar(text(standing)) == len(WALLS.tables):
+                return
+            for statement in WALLS.statements():
+                connection.exec_driver_sql(statement.replace("%", "%%"))
+            if not connection.scalar(text(f"SELECT to_regrole('{LOGIN}') IS NOT NULL")):
+                connection.execute(
+                    text(f"CREATE ROLE {LOGIN} LOGIN PASSWORD 'evara' IN ROLE {ROLES.app}")
+                )
 
     def theirs(self) -> list[Any]:
         """All rows that are not ours, to see whether they were changed."""
@@ -378,6 +403,36 @@ def kit_without_defence(world: World) -> Iterator[Kit]:
 @contextmanager
 def kit_with_guard(world: World) -> Iterator[Kit]:
     guard = Guard(world.engine, POLICY)
+    kit = Kit(
+        engine=guard.engine(SCOPE),
+        make_session=lambda: guard.session(SCOPE),
+        dialect=world.engine.dialect.name,
+        plain=world.engine,
+    )
+    try:
+        yield kit
+    finally:
+        kit.session.close()
+
+
+@contextmanager
+def kit_behind_wall(world: World) -> Iterator[Kit]:
+    engine = walled_engine(world.app, SCOPE, roles=ROLES)
+    kit = Kit(
+        engine=engine,
+        make_session=lambda: Session(engine),
+        dialect=world.engine.dialect.name,
+        plain=world.engine,
+    )
+    try:
+        yield kit
+    finally:
+        kit.session.close()
+
+
+@contextmanager
+def kit_with_both(world: World) -> Iterator[Kit]:
+    guard = Guard(world.app, POLICY, entering=partial(entering, roles=ROLES))
     kit = Kit(
         engine=guard.engine(SCOPE),
         make_session=lambda: guard.session(SCOPE),

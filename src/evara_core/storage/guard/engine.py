@@ -45,6 +45,7 @@ class Elevation:
     reason: str
     actor_id: str
     lasts_s: float
+    allows_sql: bool = False
 
 
 class ScopedEngine(OptionEngine):
@@ -56,6 +57,7 @@ class ScopedEngine(OptionEngine):
         self.evara_kind: Final = kind
         self.evara_values: Final = values
         self.evara_until_s: float | None = None
+        self.evara_allows_sql = False
 
     @override
     def update_execution_options(self, **options: Any) -> None:
@@ -109,6 +111,17 @@ class Guard:
 
     The engine itself is not to be handed to code that works for tenants.
 
+    Args:
+        engine: Whose pool is shared.
+        policy: To whom the rows belong.
+        more_functions: SQL functions that compute and read nothing, besides `ALLOWED_FUNCTIONS`.
+        entering: What the database is told when a transaction for a scope begins, for row-level
+            security behind the guard: `storage.rls.binding.entering`.
+        elevated_engine: Where elevated work logs in. With row-level security that is a login of
+            its own; without, the same engine.
+        clock: Ends elevations.
+        watch: Is told of every elevation before it begins.
+
     Raises:
         ConfigurationError: A function name is none.
     """
@@ -119,11 +132,14 @@ class Guard:
         policy: GuardPolicy,
         *,
         more_functions: Iterable[str] = (),
+        entering: Callable[[Scope], Callable[[Connection], None]] | None = None,
+        elevated_engine: Engine | AsyncEngine | None = None,
         clock: Clock | None = None,
         watch: Callable[[Elevation], None] | None = None,
     ) -> None:
-        self._is_async = isinstance(engine, AsyncEngine)
-        self._engine: Engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        self._engine = _blocking(engine)
+        self._elevated = None if elevated_engine is None else _blocking(elevated_engine)
+        self._entering = entering
         self._policy = policy
         self._functions = ALLOWED_FUNCTIONS | {name.lower() for name in more_functions}
         if not all(name.isidentifier() for name in self._functions):
@@ -131,6 +147,8 @@ class Guard:
         self._clock = clock or SystemClock()
         self._watch = watch
         self._kinds: dict[Kind, Dialect] = {}
+        if entering is None and elevated_engine is None:
+            self._elevated = self._engine
 
     def engine(self, scope: Scope) -> ScopedEngine:
         """Return an engine for *scope*. Cheap: it shares the pool and what was compiled.
@@ -140,7 +158,14 @@ class Guard:
         """
         if isinstance(scope, All):
             raise StatementRefusedError("a scope of all rows", "say why: elevated(reason=…)")
-        return self._scoped(kind_of(scope), values_of(scope))
+        kind = kind_of(scope)
+        dialect = self._dialect(kind)
+        scoped = self._listening(ScopedEngine(self._engine, dialect, kind, values_of(scope)))
+        if self._entering is not None:
+            enter = self._entering(scope)
+            event.listen(scoped, "begin", enter)
+            event.listen(scoped, "begin_twophase", lambda connection, _: enter(connection))
+        return scoped
 
     def session(self, scope: Scope, **options: Any) -> ScopedSession:
         """Return a session for *scope*. Close it."""
@@ -158,29 +183,35 @@ class Guard:
 
     @contextmanager
     def elevated(
-        self, *, reason: str, actor_id: str, lasts_s: float = 60.0
+        self, *, reason: str, actor_id: str, lasts_s: float = 60.0, allows_sql: bool = False
     ) -> Iterator[ScopedEngine]:
         """Yield an engine that sees all rows, for a while and for a reason that is told.
 
-        Statements are checked as always, only not limited. It refuses when its time is over
-        or the block was left.
+        Statements are checked as always, only not limited; with *allows_sql* they are not
+        checked either: that is the way for trusted SQL, `text()` and upserts included. It
+        refuses when its time is over or the block was left.
 
         Raises:
-            ConfigurationError: There is no reason.
+            ConfigurationError: There is no reason, or no engine to log in by.
         """
         if not reason.strip() or not actor_id or lasts_s <= 0:
             raise ConfigurationError("an elevation has a reason, an actor and an end")
+        if self._elevated is None:
+            raise ConfigurationError("behind row-level security, give the guard elevated_engine")
         if self._watch is not None:
-            self._watch(Elevation(reason=reason, actor_id=actor_id, lasts_s=lasts_s))
-        engine = self._scoped(None, {})
+            self._watch(
+                Elevation(reason=reason, actor_id=actor_id, lasts_s=lasts_s, allows_sql=allows_sql)
+            )
+        dialect = self._elevated.dialect if allows_sql else self._dialect(None)
+        engine = self._listening(ScopedEngine(self._elevated, dialect, None, {}))
+        engine.evara_allows_sql = allows_sql
         engine.evara_until_s = self._clock.elapsed_s() + lasts_s
         try:
             yield engine
         finally:
             engine.evara_until_s = float("-inf")
 
-    def _scoped(self, kind: Kind, values: Values) -> ScopedEngine:
-        engine = ScopedEngine(self._engine, self._dialect(kind), kind, values)
+    def _listening(self, engine: ScopedEngine) -> ScopedEngine:
         event.listen(engine, "before_execute", self._before_execute, retval=True)
         event.listen(engine, "before_cursor_execute", _before_cursor)
         event.listen(engine, "set_connection_execution_options", _before_options)
@@ -190,7 +221,7 @@ class Guard:
         """Return the dialect with a compiler for *kind*; statements are cached by dialect."""
         found = self._kinds.get(kind)
         if found is None:
-            base = self._engine.dialect
+            base = (self._elevated or self._engine if kind is None else self._engine).dialect
             compiler = scoped_compiler(
                 type(base).statement_compiler, self._policy, kind, self._functions
             )
@@ -216,6 +247,8 @@ class Guard:
         until_s = engine.evara_until_s
         if until_s is not None and self._clock.elapsed_s() >= until_s:
             raise StatementRefusedError("an elevation whose time is over", "ask for a new one")
+        if engine.evara_allows_sql:
+            return statement, several, single
         _refuse_options(options)
         rows = several or ([single] if single else [])
         checked = check_statement(
@@ -231,11 +264,19 @@ class Guard:
 def _before_cursor(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> None:
-    check_cursor(statement, context)
+    engine = connection.engine
+    if not (isinstance(engine, ScopedEngine) and engine.evara_allows_sql):
+        check_cursor(statement, context)
 
 
 def _before_options(connection: Connection, options: dict[str, Any]) -> None:
-    _refuse_options(options)
+    engine = connection.engine
+    if not (isinstance(engine, ScopedEngine) and engine.evara_allows_sql):
+        _refuse_options(options)
+
+
+def _blocking(engine: Engine | AsyncEngine) -> Engine:
+    return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
 
 
 def _refuse_options(options: dict[str, Any]) -> None:

@@ -44,7 +44,10 @@ if TYPE_CHECKING:
     from evara_core.access.tenancy import Kind
     from evara_core.storage.guard.policies import GuardPolicy, Values
 
-__all__ = ["check_cursor", "check_statement"]
+__all__ = ["OWN_STATEMENT", "check_cursor", "check_statement"]
+
+OWN_STATEMENT: Final = {"evara_own": object()}
+"""Execution options of what this package itself says to the database, as SQL, on the way."""
 
 _SAVEPOINTS: Final = (SavepointClause, RollbackToSavepointClause, ReleaseSavepointClause)
 _READS: Final = (Select, CompoundSelect, StatementLambdaElement)
@@ -59,6 +62,8 @@ def check_cursor(statement: str, context: Any) -> None:
         StatementRefusedError: It did not.
     """
     compiled = getattr(context, "compiled", None)
+    if OWN_STATEMENT.items() <= context.execution_options.items():
+        return
     if isinstance(compiled, ScopedCompiler) or _TRANSACTIONS.fullmatch(statement.strip()):
         return
     if compiled is not None and isinstance(compiled.statement, _SAVEPOINTS):

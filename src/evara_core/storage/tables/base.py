@@ -18,7 +18,7 @@ _VACUUM = "autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 
 
 def _set(parameters: str) -> list[tuple[str, ExecutableDDLElement]]:
     # A statement of its own: SQLAlchemy 2.0 has no WITH in CREATE TABLE.
-    ddl = DDL(f"ALTER TABLE %(fullname)s SET ({parameters})")  # type: ignore[no-untyped-call] - 2.1 does not type it
+    ddl = DDL(f"ALTER TABLE %(fullname)s SET ({parameters})")  # type: ignore[no-untyped-call]
     return [("after_create", ddl.execute_if(dialect="postgresql"))]
 
 

@@ -1,0 +1,1 @@
+"""Row-level security: the second wall, in PostgreSQL itself, behind the guard."""
