@@ -168,6 +168,7 @@ def _node_rows(records: Sequence[NodeRecord]) -> dict[str, list[Any]]:
         "config": [storable_json(node.config) for node in found],
         "expected_interval_s": [node.expected_interval_s for node in found],
         "in_maintenance": [node.in_maintenance for node in found],
+        "gateway_id": [node.gateway_id for node in found],
         "created_at": [record.created_at for record in records],
         "updated_at": [record.created_at for record in records],
         **{name: [getattr(record, name) for record in records] for name in places},

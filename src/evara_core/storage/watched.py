@@ -80,6 +80,7 @@ def node_from(row: Row[Any]) -> Node:
         config=row.config,
         expected_interval_s=row.expected_interval_s,
         in_maintenance=row.in_maintenance,
+        gateway_id=row.gateway_id,
     )
 
 

@@ -108,3 +108,5 @@ class Node:
     """How often the device reports. Later than three of these is late."""
 
     in_maintenance: bool = False
+    gateway_id: str | None = None
+    """The node through which it reports: when that is offline, rules may mute this one."""

@@ -20,6 +20,11 @@ from evara_core.storage.tables.notify import (
     notification_routes,
     receiver_states,
 )
+from evara_core.storage.tables.operations import (
+    alert_rule_changes,
+    alert_rule_version,
+    operator_actions,
+)
 from evara_core.storage.tables.records import alert_rules, audit_log, upkeep_runs
 from evara_core.storage.tables.repeats import idempotency_keys
 from evara_core.storage.tables.telemetry import (
@@ -34,6 +39,8 @@ from evara_core.storage.tables.tenants import communities, customers, distributo
 __all__ = [
     "METRIC_COLUMNS",
     "alert_history",
+    "alert_rule_changes",
+    "alert_rule_version",
     "alert_rules",
     "alert_states",
     "audit_log",
@@ -52,6 +59,7 @@ __all__ = [
     "notification_leases",
     "notification_receivers",
     "notification_routes",
+    "operator_actions",
     "outbox",
     "readings",
     "receiver_states",

@@ -46,6 +46,8 @@ nodes = Table(
     Column("config", Json, nullable=False),
     Column("expected_interval_s", Measure, nullable=False),
     Column("in_maintenance", Boolean, nullable=False, server_default=false()),
+    # The node through which it reports; it need not be known here.
+    Column("gateway_id", Id),
     Column("revision", Integer, nullable=False, server_default="1"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
