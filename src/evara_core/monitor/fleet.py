@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from evara_core.alerts.episodes import AlertState
+    from evara_core.monitor.look import Look
     from evara_core.monitor.ports import Judge, Watched
     from evara_core.telemetry.kinds import KindRegistry
     from evara_core.telemetry.mapping import ChannelMapping
@@ -56,6 +57,12 @@ class Tracked:
         return self.state.active_alerts > 0 or any(
             mapped.metric in _OF_PUMPS for mapped in self.mapping.fields
         )
+
+    def has_use_for(self, look: Look) -> bool:
+        """Whether *look* goes on where this node stands, and comes from where it reports to."""
+        if self.translator is None or look.channel_id not in {None, self.mapping.channel_id}:
+            return False
+        return look.is_import or self.position == look.after
 
 
 class Fleet:

@@ -213,7 +213,7 @@ class Writer:
         updates = []
         for look in lot:
             tracked = self._fleet.get(look.node_id)
-            if tracked is None or not _fits(tracked, look):
+            if tracked is None or not tracked.has_use_for(look):
                 self._counters.looks_dropped += 1
                 continue
             now = self._clock.now()
@@ -391,11 +391,3 @@ class Writer:
 def _words(error: Exception) -> str:
     code = error.code if isinstance(error, EvaraError) else type(error).__name__
     return f"{code}: {error}"
-
-
-def _fits(tracked: Tracked, look: Look) -> bool:
-    if tracked.translator is None:
-        return False
-    if look.channel_id not in {None, tracked.mapping.channel_id}:
-        return False
-    return look.is_import or tracked.position == look.after
