@@ -12,6 +12,7 @@ from evara_core.storage.tables.fleet import (
     nodes,
     thingspeak_mappings,
 )
+from evara_core.storage.tables.leases import leases
 from evara_core.storage.tables.notify import (
     deliveries,
     notification_groups,
@@ -51,6 +52,7 @@ __all__ = [
     "distributors",
     "field_mappings",
     "idempotency_keys",
+    "leases",
     "mapping_history",
     "metadata",
     "node_operational_state",
