@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
 __all__ = [
-    "RETRY_AFTER_S", "Attempt", "Channel", "Delivery", "DeliveryQueue", "DeliveryStatus", "Outcome",
-    "after_attempt",
+    "RETRY_AFTER_S", "Attempt", "Channel", "Channels", "Delivery", "DeliveryQueue",
+    "DeliveryStatus", "Outcome", "after_attempt",
 ]  # fmt: skip
 
 RETRY_AFTER_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -54,6 +54,11 @@ class Delivery:
     attempts: int = 0
     due_at: datetime
     error: str = ""
+    owner: str | None = None
+    """The distributor whose receiver it is; None: the platform's."""
+
+    queued_at: datetime | None = None
+    settled_at: datetime | None = None
 
 
 class Outcome(StrEnum):
@@ -84,16 +89,49 @@ class Channel(Protocol):
         """Try once, within a deadline of its own. Failures are outcomes, not exceptions."""
         ...
 
+    async def aclose(self) -> None:
+        """Let go of connections. It is not used afterwards."""
+        return
 
-class DeliveryQueue(Protocol):
-    """Deliveries that outlive the process."""
 
-    async def due(self, *, now: datetime, limit: int) -> Sequence[Delivery]:
-        """Return waiting deliveries that are due, the longest due first."""
+class Channels(Protocol):
+    """The ways to all receivers: a mapping will do."""
+
+    def get(self, receiver: str, /) -> Channel | None:
+        """Return the way to a receiver; None: there is none."""
         ...
 
-    async def settle(self, delivery: Delivery, *, now: datetime) -> None:
-        """Store how a delivery stands after an attempt."""
+
+class DeliveryQueue(Protocol):
+    """Deliveries that outlive the process. Several processes may work one off."""
+
+    async def claim(
+        self,
+        *,
+        now: datetime,
+        limit: int,
+        holder: str,
+        until: datetime,
+        busy: Collection[str] = (),
+    ) -> Sequence[Delivery]:
+        """Take waiting deliveries that are due, the longest due first.
+
+        Until *until* nobody else gets them, however the holder ends. Receivers in *busy* are
+        passed over.
+        """
+        ...
+
+    async def settle(
+        self, delivery: Delivery, *, now: datetime, holder: str, gone: str = ""
+    ) -> bool:
+        """Store how a delivery stands after an attempt of *holder*, and give it back.
+
+        What arrived has arrived, whoever holds it meanwhile; anything else is stored only while
+        it is still held. *gone* says why the receiver is never to be called again.
+
+        Returns:
+            Whether it was stored.
+        """
         ...
 
 
@@ -113,12 +151,8 @@ def after_attempt(
             asked = timedelta(seconds=max(0.0, attempt.retry_after_s))
             wait = max(wait, min(asked, MAX_RETRY_AFTER))
         due_at = now + wait
-    return Delivery(
-        event_id=delivery.event_id,
-        receiver=delivery.receiver,
-        subject=delivery.subject,
-        text=delivery.text,
-        body=delivery.body,
+    return replace(
+        delivery,
         status=status,
         attempts=attempts,
         due_at=due_at,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Self
 
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
     from evara_core.monitor.addresses import Resolve
     from evara_core.monitor.delivery import Delivery
 
-__all__ = ["WebhookChannel"]
+__all__ = ["WebhookChannel", "new_webhook_secret"]
 
 TIMEOUT_S = 20.0
 """Standard Webhooks asks for 15 to 30 seconds."""
+
+_SECRET_BYTES = 32
 
 _PORTS = {"https": 443, "http": 80}
 
@@ -75,6 +79,10 @@ class WebhookChannel(Channel):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.aclose()
+
+    @override
+    async def aclose(self) -> None:
         await self._client.aclose()
 
     @override
@@ -104,6 +112,11 @@ class WebhookChannel(Channel):
         except httpx.HTTPError as error:
             return Attempt(outcome=Outcome.RETRY, error=f"{type(error).__name__}: {error}")
         return _meaning(response)
+
+
+def new_webhook_secret() -> str:
+    """Return a secret that a webhook can be signed with."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}"
 
 
 def _meaning(response: httpx.Response) -> Attempt:

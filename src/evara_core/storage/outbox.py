@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 from typing_extensions import override
 
 from evara_core.monitor.ports import OutboxStore
 from evara_core.realtime.ports import Message
 from evara_core.storage.bulk import among, insert_rows, storable_json, storable_text
 from evara_core.storage.statements import COPY_FROM_ROWS, NONE_TAKEN, CopyRows, Query
-from evara_core.storage.tables import outbox
+from evara_core.storage.tables import notification_leases, outbox
 from evara_core.storage.units import AsyncUnit
 
 if TYPE_CHECKING:
@@ -95,7 +95,14 @@ def mark_published(message_ids: Sequence[str], *, dialect: str) -> Statements[No
 
 
 def prune(*, keep: int) -> Statements[int]:
-    """Delete messages that went out, but the newest *keep*; end with how many went."""
+    """Delete messages that went out, but the newest *keep*; end with how many went.
+
+    Where somebody decides about notifications, or did once, alerts stay until they were heard.
+    """
+    columns = outbox.c
+    is_heard = or_(
+        columns.kind != "alert", columns.is_noted, ~exists(select(notification_leases.c.name))
+    )
     newest = (
         select(outbox.c.sequence)
         .where(outbox.c.is_published)
@@ -104,5 +111,7 @@ def prune(*, keep: int) -> Statements[int]:
         .limit(1)
         .scalar_subquery()
     )
-    answer = yield Query(outbox.delete().where(outbox.c.is_published, outbox.c.sequence <= newest))
+    answer = yield Query(
+        outbox.delete().where(columns.is_published, columns.sequence <= newest, is_heard)
+    )
     return answer.rowcount

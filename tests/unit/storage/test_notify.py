@@ -11,13 +11,8 @@ from evara_core.alerts.notify.notifier import Notifier
 from evara_core.alerts.notify.receivers import Receiver, Route, Routing
 from evara_core.errors import NotFoundError
 from evara_core.monitor.delivery import Attempt, DeliveryStatus, Outcome, after_attempt
-from evara_core.storage.notify import (
-    SqlDeliveryQueue,
-    dead_letters,
-    notification_log,
-    queue_notifications,
-    replay,
-)
+from evara_core.storage.deliveries import SqlDeliveryQueue, dead_letters, replay
+from evara_core.storage.notify import notification_log, queue_notifications
 from evara_core.storage.units import AsyncUnit
 
 T0 = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -47,10 +42,16 @@ async def run(engine, flow):
         return await unit.run(flow)
 
 
+async def claim(engine, *, now=LATER, holder="me"):
+    queue = SqlDeliveryQueue(engine)
+    until = now + timedelta(minutes=2)
+    return await queue.claim(now=now, limit=9, holder=holder, until=until)
+
+
 async def tell(engine, notifier, notes):
     changed, over = notifier.changes()
     dialect = engine.dialect.name
-    flow = queue_notifications(notes, changed=changed, over=over, dialect=dialect)
+    flow = queue_notifications(notes, changed=changed, over=over, now=T0, dialect=dialect)
     await run(engine, flow)
 
 
@@ -67,7 +68,7 @@ async def test_a_restart_at_any_moment_says_it_once(engine):
     third.take(fired(), now=LATER)
 
     assert third.due(now=LATER + timedelta(minutes=30)) == []
-    [waiting] = await SqlDeliveryQueue(engine).due(now=LATER, limit=9)
+    [waiting] = await claim(engine)
     assert (waiting.event_id, waiting.subject) == ("e1-1", "[warning] T1")
 
 
@@ -75,16 +76,17 @@ async def test_a_dead_letter_is_listed_and_replayed_under_its_id(engine):
     notifier, queue = Notifier(ROUTING), SqlDeliveryQueue(engine)
     notifier.take(fired(), now=T0)
     await tell(engine, notifier, notifier.due(now=LATER))
-    [waiting] = await queue.due(now=LATER, limit=9)
+    [waiting] = await claim(engine)
     refused = Attempt(outcome=Outcome.REFUSED, error="no")
-    await queue.settle(after_attempt(waiting, refused, now=LATER, chance=0.0), now=LATER)
+    after = after_attempt(waiting, refused, now=LATER, chance=0.0)
+    await queue.settle(after, now=LATER, holder="me")
 
     [dead] = await run(engine, dead_letters())
-    left = await queue.due(now=LATER, limit=9)
+    left = await claim(engine)
     await run(engine, replay("e1-1", "ops", now=LATER))
-    [again] = await queue.due(now=LATER, limit=9)
+    [again] = await claim(engine)
 
-    assert (dead.status, dead.error, left) == (DeliveryStatus.DEAD, "no", [])
+    assert (dead.status, dead.error, left) == (DeliveryStatus.DEAD, "no", ())
     assert again == waiting
     with pytest.raises(NotFoundError):
         await run(engine, replay("e1-1", "ops", now=LATER))

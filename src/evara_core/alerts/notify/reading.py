@@ -161,7 +161,11 @@ def value_lists(value: object) -> dict[str, tuple[str, ...]]:
 
 def a_schedule(value: object) -> Schedule:
     """Return a schedule."""
-    window = {"days": list_of(a_text), "start": a_text, "end": a_text}
+    window: dict[str, Callable[[object], Any]] = {
+        "days": list_of(a_text),
+        "start": a_text,
+        "end": a_text,
+    }
     windows = list_of(lambda each: DayWindow(**parts_of(each, window)))
     given = parts_of(value, {"zone": a_text, "windows": windows})
     if len(given) < 2:  # noqa: PLR2004 - both of the two names
