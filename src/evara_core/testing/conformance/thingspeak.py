@@ -363,13 +363,13 @@ class TransportContract:
         assert response.body == b"fine"
 
     async def test_works_after_a_request_was_abandoned(self, opened: OpenTransport) -> None:
-        scripts = [[0.2, *reply(b"late")], reply(b"fine")]
+        scripts = {"/late": [0.2, *reply(b"late")], "/fine": reply(b"fine")}
 
-        with LoopbackServer(lambda _: scripts.pop(0)) as server:
+        with LoopbackServer(lambda request: scripts[request.target]) as server:
             transport = opened(origin=server.origin, connections=1, max_body_bytes=1000)
             with anyio.move_on_after(0.05):
-                await send(transport, FEED)
-            response = await send(transport, FEED)
+                await send(transport, Request(target="/late"))
+            response = await send(transport, Request(target="/fine"))
             await close(transport)
 
         assert response.body == b"fine"

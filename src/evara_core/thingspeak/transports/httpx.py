@@ -7,6 +7,7 @@ more requests through than the pool has connections.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,7 +35,7 @@ from evara_core.thingspeak.transports._bodies import HEADERS, BodyLimit, check_l
 from evara_core.thingspeak.transports._failures import translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from evara_core.thingspeak.messages import Request
 
@@ -112,8 +113,13 @@ class AsyncHttpxTransport(AsyncTransport):
                 limit.add(response.content)
                 body = limit.body(None)
             else:
-                async for piece in response.aiter_raw():
-                    limit.add(piece)
+                pieces = response.aiter_raw()
+                try:
+                    async for piece in pieces:
+                        limit.add(piece)
+                except UpstreamGarbageError:
+                    await _abandon(pieces)
+                    raise
                 body = limit.body(headers.get("content-encoding"))
             return Response(response.status_code, body, headers.get("retry-after"))
         finally:
@@ -202,6 +208,18 @@ class HttpxTransport(Transport):
     def close(self) -> None:
         if self._is_ours:
             self._client.close()
+
+
+async def _abandon(pieces: AsyncIterator[bytes]) -> None:
+    """End the generators that read a body, each inside of the one before, where they are.
+
+    To close the outermost does not reach the others. asyncio ends them in silence, trio
+    complains of them.
+    """
+    with anyio.CancelScope() as scope, suppress(Exception):
+        scope.cancel()
+        async for _ in pieces:
+            pass
 
 
 _DRIPPING = "the answer came too slowly"

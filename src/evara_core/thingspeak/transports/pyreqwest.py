@@ -80,10 +80,13 @@ class AsyncPyreqwestTransport(AsyncTransport):
         self.connections = connections
         self._is_ours = client is None
         self._client = client or _configured(ClientBuilder(), connections).build()
+        self._is_closed = False
         self._max_body_bytes = max_body_bytes
 
     @override
     async def send(self, request: Request, timeout_s: float) -> Response:
+        if self._is_closed:
+            raise ClosedError(_CLOSED)
         try:
             builder = self._client.request(request.method, self.origin + request.wire_target())
             async with _dressed(builder, request, timeout_s).build_streamed() as response:
@@ -110,6 +113,8 @@ class AsyncPyreqwestTransport(AsyncTransport):
     @override
     async def aclose(self) -> None:
         if self._is_ours:
+            # pyreqwest closes a little later; a request that comes at once would still go out.
+            self._is_closed = True
             await self._client.close()
 
 
@@ -135,10 +140,13 @@ class PyreqwestTransport(Transport):
         self.connections = connections
         self._is_ours = client is None
         self._client = client or _configured(SyncClientBuilder(), connections).build()
+        self._is_closed = False
         self._max_body_bytes = max_body_bytes
 
     @override
     def send(self, request: Request, timeout_s: float) -> Response:
+        if self._is_closed:
+            raise ClosedError(_CLOSED)
         try:
             builder = self._client.request(request.method, self.origin + request.wire_target())
             with _dressed(builder, request, timeout_s).build_streamed() as response:
@@ -160,6 +168,7 @@ class PyreqwestTransport(Transport):
     @override
     def close(self) -> None:
         if self._is_ours:
+            self._is_closed = True
             self._client.close()
 
 
