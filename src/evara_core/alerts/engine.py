@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from evara_core.alerts import generated, operators
+from evara_core.alerts.actions import ActionKind
 from evara_core.alerts.agenda import Agenda
-from evara_core.alerts.cells import Mark
+from evara_core.alerts.desk import Desk
 from evara_core.alerts.editing import carry_over, replan
 from evara_core.alerts.looks import in_order, is_quiet, pass_time, take
 from evara_core.alerts.moments import from_us, to_us
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from evara_core.alerts.actions import OperatorAction
     from evara_core.alerts.episodes import AlertState, Transition
     from evara_core.alerts.maintenance import Maintenance
     from evara_core.alerts.plan import Backend, CompiledRule
@@ -54,7 +58,7 @@ class EngineCounts:
     """Samples from the future. They counted as measured on arrival."""
 
 
-class AlertEngine:
+class AlertEngine(Desk):
     """Rules over nodes.
 
     Args:
@@ -272,75 +276,9 @@ class AlertEngine:
             told += story.transitions()
         return told
 
-    def acknowledge(
-        self,
-        node_id: str,
-        rule_id: str,
-        *,
-        by: str,
-        now: datetime,
-        note: str = "",
-        until: datetime | None = None,
-    ) -> list[Transition]:
-        """Note that somebody has seen the open episode: it does not escalate by time.
-
-        A latching alert that is clear ends by it.
-
-        Raises:
-            NotFoundError: The node, the rule or an open episode is not there.
-        """
-        record, rule = self._found(node_id, rule_id)
-        story = self._story(record)
-        mark = _mark(by, now, note, until)
-        operators.acknowledge(record, rule, mark, story)
-        if not record.waits_at(mark.at_us):
-            pass_time(record, rule, mark.at_us, story)
-        return self._told(record, story)
-
-    def unacknowledge(self, node_id: str, rule_id: str, *, now: datetime) -> list[Transition]:
-        """Take an acknowledgement back.
-
-        Raises:
-            NotFoundError: The node, the rule or an open episode is not there.
-        """
-        record, rule = self._found(node_id, rule_id)
-        story = self._story(record)
-        operators.unacknowledge(record, rule, story, to_us(now))
-        return self._told(record, story)
-
-    def shelve(
-        self,
-        node_id: str,
-        rule_id: str,
-        *,
-        by: str,
-        now: datetime,
-        note: str = "",
-        until: datetime | None = None,
-    ) -> list[Transition]:
-        """Have nobody told of one rule at one node until *until*.
-
-        Without an end it is out of service, until `unshelve`.
-
-        Raises:
-            NotFoundError: The node or the rule is not there.
-            InvalidInputError: It ends before it begins, or too late.
-        """
-        record, rule = self._found(node_id, rule_id)
-        story = self._story(record)
-        operators.shelve(record, rule, _mark(by, now, note, until), story)
-        return self._told(record, story)
-
-    def unshelve(self, node_id: str, rule_id: str, *, now: datetime) -> list[Transition]:
-        """Have people told again.
-
-        Raises:
-            NotFoundError: The node or the rule is not there.
-        """
-        record, rule = self._found(node_id, rule_id)
-        story = self._story(record)
-        operators.unshelve(record, rule, story, to_us(now))
-        return self._told(record, story)
+    def knows(self, node_id: str) -> bool:
+        """Whether the engine judges a node."""
+        return node_id in self._records
 
     def _story(self, record: Record) -> Story:
         return Story(record, self.maintenance, self.faults)
@@ -358,9 +296,21 @@ class AlertEngine:
         self._agenda.plan(record, record.next_due_us())
         return story.transitions()
 
+    @override
+    def _perform(
+        self, record: Record, rule: CompiledRule, action: OperatorAction, *, now: datetime
+    ) -> list[Transition]:
+        story, now_us = self._story(record), to_us(now)
+        operators.perform(record, rule, action, story, now_us)
+        if action.kind is ActionKind.ACKNOWLEDGE and not record.waits_at(now_us):
+            # A latching alert that is clear ends by it.
+            pass_time(record, rule, now_us, story)
+        return self._told(record, story)
+
     def _plan_for(self, node: Node) -> Plan:
         return self._plans.get(node.kind, self._no_plan)
 
+    @override
     def _found(self, node_id: str, rule_id: str) -> tuple[Record, CompiledRule]:
         record = self._records.get(node_id)
         rule = None if record is None else record.plan.by_id.get(rule_id)
@@ -386,8 +336,3 @@ class AlertEngine:
             at = received_at
         if not take(record, reading, at, received_at, story):
             self.counts.late += 1
-
-
-def _mark(by: str, now: datetime, note: str, until: datetime | None) -> Mark:
-    until_us = None if until is None else to_us(until)
-    return Mark(by=by, at_us=to_us(now), note=note, until_us=until_us)

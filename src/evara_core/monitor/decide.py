@@ -205,12 +205,12 @@ def _messages(
 
 def _changed(before: Sequence[AlertState], after: Sequence[AlertState]) -> tuple[AlertState, ...]:
     old = {alert.rule_id: alert for alert in before}
-    new = {alert.rule_id: alert for alert in after if alert.phase is not Phase.NORMAL}
+    new = {alert.rule_id: alert for alert in after if not alert.is_idle}
     changed = [alert for rule_id, alert in new.items() if old.get(rule_id) != alert]
     gone = [
-        replace(alert, phase=Phase.NORMAL, episode_id=None, severity=None)
+        replace(alert, phase=Phase.NORMAL, episode_id=None, severity=None, shelved_at=None)
         for rule_id, alert in old.items()
-        if rule_id not in new and alert.phase is not Phase.NORMAL
+        if rule_id not in new and not alert.is_idle
     ]
     return (*changed, *gone)
 
