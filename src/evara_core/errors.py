@@ -403,10 +403,15 @@ class LimitExceededError(EvaraError):
 
 
 class UpstreamError(EvaraError):
-    """Something that we depend on failed."""
+    """Something that we depend on failed.
+
+    Attributes:
+        asked_pause_s: Seconds to leave it alone that it asked for; 0: it did not ask.
+    """
 
     code = "UPSTREAM_FAILED"
     retryable = True
+    asked_pause_s: float = 0.0
 
 
 class UpstreamTimeoutError(UpstreamError):

@@ -75,8 +75,7 @@ def payload_of(response: Response) -> Any:  # noqa: ANN401 - JSON is whatever it
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise RateLimitedError(retry_after_s(response.retry_after))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        problem = f"HTTP {status}"
-        raise UpstreamError(problem)
+        raise _broken(status, response)
     payload = _json_or_none(response.body)
     if _is_error(payload):
         raise _reported_error(payload, response)
@@ -259,10 +258,17 @@ def _reported_error(payload: dict[str, Any], response: Response) -> UpstreamErro
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitedError(retry_after_s(response.retry_after))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return UpstreamError(f"HTTP {status}")
+        return _broken(status, response)
     if status < HTTPStatus.BAD_REQUEST:
         return UpstreamGarbageError("an error object that names no known error")
     return _status_error(status, None)
+
+
+def _broken(status: int, response: Response) -> UpstreamError:
+    error = UpstreamError(f"HTTP {status}")
+    if response.retry_after is not None:
+        error.asked_pause_s = retry_after_s(response.retry_after)
+    return error
 
 
 def _text_error(response: Response) -> UpstreamError:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evara_core.thingspeak.breaker import Breakers
     from evara_core.thingspeak.messages import Call, Request, Response
 
-__all__ = ["Pause", "RetryPolicy", "Send", "exchange"]
+__all__ = ["Pause", "RetryPolicy", "Send", "asked_pause_s", "exchange"]
 
 T = TypeVar("T")
 
@@ -64,8 +64,12 @@ class RetryPolicy:
         is kept, and jitter comes on top.
         """
         limit_s = min(self.longest_pause_s, self.first_pause_s * 2.0 ** (failures - 1))
-        asked_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
-        return asked_s + chance * limit_s
+        return asked_pause_s(error) + chance * limit_s
+
+
+def asked_pause_s(error: UpstreamError) -> float:
+    """Return the pause that upstream asked for, in seconds: on 429, or 503 in maintenance."""
+    return error.retry_after_s if isinstance(error, RateLimitedError) else error.asked_pause_s
 
 
 def exchange(

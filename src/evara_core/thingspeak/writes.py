@@ -19,7 +19,7 @@ from evara_core.errors import (
 from evara_core.thingspeak.keys import as_key
 from evara_core.thingspeak.outgoing import check_entry
 from evara_core.thingspeak.paging import FRESH_ROWS
-from evara_core.thingspeak.retries import Pause
+from evara_core.thingspeak.retries import Pause, asked_pause_s
 from evara_core.thingspeak.times import render_time
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ class Writer:
     def pause_after(self, failures: int, error: UpstreamError) -> Pause:
         """Return the pause before the next attempt."""
         limit_s = self.policy.first_pause_s * 2.0 ** (failures - 1)
-        asked_s = error.retry_after_s if isinstance(error, RateLimitedError) else 0.0
-        return Pause(asked_s + self.chance() * limit_s)
+        return Pause(asked_pause_s(error) + self.chance() * limit_s)
 
 
 class Writers:

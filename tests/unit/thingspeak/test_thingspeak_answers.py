@@ -155,6 +155,25 @@ def test_retry_after_is_believed_within_reason(header: str | None, seconds: floa
     assert retry_after_s(header) == seconds
 
 
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    ("response", "seconds"),
+    [
+        (Response(503, b""), 0.0),
+        (Response(503, b"", "7"), 7.0),
+        (Response(502, HTML, " 30 "), 30.0),
+        (Response(503, b"", "soon"), 15.0),
+        (Response(200, b'{"status":"503","error":{}}', "7"), 7.0),
+    ],
+)  # fmt: skip
+def test_a_broken_host_may_ask_for_a_pause(read, response: Response, seconds: float) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        read(response)
+
+    assert type(caught.value) is UpstreamError
+    assert caught.value.asked_pause_s == seconds
+
+
 CHANNEL = {"id": 9, "name": "n", "field1": "level", "last_entry_id": 2}
 ROW = {"created_at": "2026-01-01T00:00:00Z", "entry_id": 2, "field1": "3.2"}
 

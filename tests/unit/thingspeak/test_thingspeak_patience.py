@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -87,6 +88,21 @@ def test_what_is_asked_for_is_waited_for_and_jitter_comes_on_top() -> None:
     hand = Hand(chance=0.5)
 
     assert hand.answer(Response(429, b"", "7")) == Pause(7.25)
+
+
+def test_a_host_in_maintenance_is_left_alone_as_long_as_it_asks() -> None:
+    hand = Hand(chance=0.5)
+
+    assert hand.answer(Response(503, b"", "7")) == Pause(7.25)
+
+
+def test_a_host_in_maintenance_for_longer_than_there_is_patience_is_given_up() -> None:
+    hand = Hand()
+
+    with pytest.raises(UpstreamError) as caught:
+        hand.answer(Response(503, b"", "120"))
+
+    assert pickle.loads(pickle.dumps(caught.value)).asked_pause_s == 120
 
 
 def test_it_gives_up_when_the_pause_would_pass_the_deadline() -> None:
