@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "StreamSettings",
     "ThingSpeakSettings",
+    "UpkeepSettings",
     "read_settings",
 ]
 
@@ -86,6 +87,15 @@ class ApiSettings(_Group):
 
     max_body_bytes: Count = 1_000_000
     """The largest body that is read. A batch of a thousand nodes is half of it."""
+
+    reads_per_minute: Count = 1_200
+    """Of one caller: a page that follows sixty nodes by hand needs a fifth of it."""
+
+    writes_per_minute: Count = 300
+    """Of one caller. Who has more to write sends batches."""
+
+    audit_key: SecretStr | None = None
+    """Signs the chain of the audit log, so that nobody can write it anew without the key."""
 
     stats_ttl_s: Seconds = 2.0
     """How old dashboard counts may be: nobody sees two seconds, and a hundred open pages
@@ -157,6 +167,46 @@ class MonitorLimits(_Group):
     """How long a stop waits for the batch in hand: everything must end within 5 s."""
 
 
+class UpkeepSettings(_Group):
+    """What is done from time to time, and how many days what is kept: `storage.upkeep_jobs`.
+
+    Days that are not set mean for ever.
+    """
+
+    roll_up_interval_s: Positive = 60.0
+    """How far hourly and daily sums may be behind what is stored as finished."""
+
+    reconcile_interval_s: Positive = 3_600.0
+    """How often the counters of dashboards are proved. It reads every node once."""
+
+    refresh_view_interval_s: Positive | None = None
+    """How often the materialised view is refreshed. Not set: there is none."""
+
+    months_ahead: Count = 3
+    """Partitions that are there before their month begins: upkeep may fail for so long."""
+
+    readings_days: Count | None = None
+    """Readings. On PostgreSQL whole months go, once they are this old. Rollups stay."""
+
+    hours_days: Count | None = None
+    """Hourly rollups. Daily ones stay: a node has 365 a year."""
+
+    alerts_days: Count | None = None
+    """Episodes that are over."""
+
+    audit_days: Count | None = None
+    """Entries of the audit log."""
+
+    settled_days: Count = 30
+    """Rows that were set aside, and replayed or dismissed."""
+
+    set_aside_days: Count = 365
+    """Rows that were set aside and that nobody has looked at in a year."""
+
+    outbox_keep: Annotated[int, Field(ge=0)] = 10_000
+    """Published messages that stay in the outbox, for processes without a relay."""
+
+
 class ThingSpeakSettings(_Group):
     """Where channels are read."""
 
@@ -185,6 +235,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     stream: StreamSettings = StreamSettings()
     monitor: MonitorLimits = MonitorLimits()
+    upkeep: UpkeepSettings = UpkeepSettings()
     thingspeak: ThingSpeakSettings = ThingSpeakSettings()
 
     host: str = "127.0.0.1"

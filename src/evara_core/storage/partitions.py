@@ -14,6 +14,13 @@ from sqlalchemy import literal_column, select, text
 
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import readings
+from evara_core.storage.timescale import (
+    Arrangement,
+    arrangement,
+    convert_to_hypertable,
+    drop_chunks_before,
+    found_in_database,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -74,9 +81,19 @@ def make_partitions(now: datetime, *, ahead: int = 3) -> Statements[list[Month]]
     """Make partitions for the month of *now*, *ahead* more, and all that lie in the default one.
 
     End with those that were made. To be run once a day; nothing is done twice. PostgreSQL only.
+    Where TimescaleDB keeps the readings it makes chunks itself, and none are made here.
     """
     yield Query(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    kept = arrangement((yield from found_in_database()))
+    if kept is Arrangement.CONVERTIBLE and (yield from convert_to_hypertable()):
+        kept = Arrangement.HYPERTABLE
+    if kept is Arrangement.HYPERTABLE:
+        return []
     there = yield from partitions()
+    is_walled = yield from _is_walled()
+    if is_walled:
+        # Row-level security holds for its owner too, who could not see what to move.
+        yield Query(text("ALTER TABLE readings_default NO FORCE ROW LEVEL SECURITY"))
     answer = yield Query(
         text(
             "SELECT DISTINCT date_trunc('month', measured_at, 'UTC') AS month FROM readings_default"
@@ -91,15 +108,20 @@ def make_partitions(now: datetime, *, ahead: int = 3) -> Statements[list[Month]]
         yield Query(text("LOCK TABLE ONLY readings IN SHARE ROW EXCLUSIVE MODE"))
     for month in missing:
         yield from _make(month)
+    if is_walled:
+        for name in ("readings_default", *(month.table for month in missing)):
+            yield Query(text(f'ALTER TABLE "{name}" ENABLE ROW LEVEL SECURITY'))
+            yield Query(text(f'ALTER TABLE "{name}" FORCE ROW LEVEL SECURITY'))
     return missing
 
 
 def drop_readings_before(moment: datetime, *, dialect: str) -> Statements[int]:
     """Let go of old readings; rollups stay. To be run until it ends with 0.
 
-    On PostgreSQL whole months that end at *moment* or before are dropped, in no time and
-    with nothing left to vacuum; the end is their number. On SQLite the oldest readings before
-    *moment* are deleted, `DELETED_AT_ONCE` at most; the end is their number.
+    On PostgreSQL whole months (or chunks, of TimescaleDB) that end at *moment* or before are
+    dropped, in no time and with nothing left to vacuum; the end is their number. On SQLite the
+    oldest readings before *moment* are deleted, `DELETED_AT_ONCE` at most; the end is their
+    number.
     """
     if dialect == "sqlite":
         row_id: ColumnElement[int] = literal_column("rowid")
@@ -107,11 +129,21 @@ def drop_readings_before(moment: datetime, *, dialect: str) -> Statements[int]:
         answer = yield Query(readings.delete().where(row_id.in_(oldest)))
         return answer.rowcount
     yield Query(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    if arrangement((yield from found_in_database())) is Arrangement.HYPERTABLE:
+        return (yield from drop_chunks_before(moment))
     months = [m for m in (yield from partitions()) if m.later(1).start_at <= moment]
     for month in months:
         yield Query(text(f'ALTER TABLE readings DETACH PARTITION "{month.table}"'))
         yield Query(text(f'DROP TABLE "{month.table}"'))
     return len(months)
+
+
+def _is_walled() -> Statements[bool]:
+    """End with whether `storage.rls` has put readings behind row-level security."""
+    answer = yield Query(
+        text("SELECT relforcerowsecurity FROM pg_class WHERE oid = 'readings'::regclass")
+    )
+    return bool(answer.rows[0].relforcerowsecurity)
 
 
 def _make(month: Month) -> Statements[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import func, insert, or_, select, text
 
 from evara_core.access.audit import AuditEntry, ChainHead, append
 from evara_core.storage.criteria import compile_criteria
@@ -13,13 +13,14 @@ from evara_core.storage.tables import audit_log
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from evara_core.access.audit import AuditFact
     from evara_core.query.ast import Condition
     from evara_core.storage.criteria import Columns
     from evara_core.storage.statements import Statements
 
-__all__ = ["AUDIT_COLUMNS", "append_facts", "entries", "head"]
+__all__ = ["AUDIT_COLUMNS", "append_facts", "entries", "head", "prune_audit", "start"]
 
 AUDIT_COLUMNS: Columns = dict(audit_log.c.items())
 """The names that a scope and a filter may speak of."""
@@ -79,6 +80,43 @@ def entries(
         )
         for row in answer.rows
     ]
+
+
+def start() -> Statements[ChainHead]:
+    """End with the head that the oldest entry follows: `start=` of `access.audit.find_break`.
+
+    It is that of an empty chain, until entries were pruned.
+    """
+    columns = audit_log.c
+    answer = yield Query(
+        select(columns.sequence, columns.previous).order_by(columns.sequence).limit(1)
+    )
+    for row in answer.rows:
+        return ChainHead(sequence=row.sequence - 1, digest=row.previous)
+    return ChainHead()
+
+
+def prune_audit(before: datetime, *, limit: int = 10_000) -> Statements[int]:
+    """Delete the oldest entries that are all older than *before*; end with their number.
+
+    At most *limit* at once, and never the newest entry: the next one follows it. Note `start`
+    elsewhere first, where somebody must be able to prove later that only old entries went.
+    """
+    columns = audit_log.c
+    newest = select(func.max(columns.sequence)).scalar_subquery()
+    first_kept = (
+        select(func.min(columns.sequence)).where(
+            or_(columns.at >= before, columns.sequence == newest)
+        )
+    ).scalar_subquery()
+    oldest = (
+        select(columns.sequence)
+        .where(columns.sequence < first_kept)
+        .order_by(columns.sequence)
+        .limit(limit)
+    )
+    answer = yield Query(audit_log.delete().where(columns.sequence.in_(oldest)))
+    return answer.rowcount
 
 
 def _row(entry: AuditEntry, fact: AuditFact) -> dict[str, object]:
