@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-__all__ = ["EngineLimits", "blocking_engine_for", "engine_for", "transaction_options"]
+__all__ = [
+    "EngineLimits",
+    "blocking_engine_for",
+    "blocking_twin",
+    "engine_for",
+    "is_observed",
+    "transaction_options",
+]
 
+_LIMITS = "evara_limits"
+_OBSERVED = ("before_execute", "before_cursor_execute", "after_cursor_execute", "commit")
 _BEGIN = "evara_begin"
 _BEGIN_WRITING = "BEGIN IMMEDIATE"
 
@@ -119,7 +128,7 @@ def engine_for(
     """
     where = _url(url, postgresql="postgresql+asyncpg", sqlite="sqlite+aiosqlite")
     if where.get_backend_name() == "sqlite":
-        options = _sqlite_options(where, limits)
+        options = _sqlite_options(where, limits) | {"execution_options": {_LIMITS: limits}}
         engine = create_async_engine(where, poolclass=AsyncAdaptedQueuePool, **options)
         _tune_sqlite(engine.sync_engine, limits)
         return engine
@@ -141,9 +150,7 @@ def blocking_engine_for(
     """Return what `engine_for` returns, for code that blocks: psycopg, sqlite3."""
     where = _url(url, postgresql="postgresql+psycopg", sqlite="sqlite+pysqlite")
     if where.get_backend_name() == "sqlite":
-        engine = create_engine(where, poolclass=QueuePool, **_sqlite_options(where, limits))
-        _tune_sqlite(engine, limits)
-        return engine
+        return _blocking_sqlite(where, limits)
     settings = _server_settings(limits, application_name)
     switches = " ".join(f"-c {name}={value}" for name, value in settings.items())
     arguments = {
@@ -154,6 +161,39 @@ def blocking_engine_for(
     engine = create_engine(where, **options)
     _ping_idle_connections(engine)
     return engine
+
+
+def blocking_twin(engine: AsyncEngine) -> Engine | None:
+    """Return a blocking engine for the SQLite file of *engine*, to be used in a thread.
+
+    The driver that is awaited goes to a thread of its own and back, several times for each
+    statement. Whoever has many statements goes once. It is disposed of together with *engine*.
+
+    None: the database is another or in memory, or `engine_for` did not make *engine*.
+    """
+    original = engine.sync_engine
+    limits = original.get_execution_options().get(_LIMITS)
+    if limits is None or _is_in_memory(original.url):
+        return None
+    twin = _blocking_sqlite(original.url.set(drivername="sqlite+pysqlite"), limits)
+    event.listen(original, "engine_disposed", lambda _: twin.dispose())
+    return twin
+
+
+def is_observed(engine: AsyncEngine) -> bool:
+    """Tell whether somebody listens to what *engine* does, and would not hear of its twin."""
+    heard = engine.sync_engine.dispatch
+    return any(getattr(heard, name) for name in _OBSERVED)
+
+
+def _blocking_sqlite(url: URL, limits: EngineLimits) -> Engine:
+    engine = create_engine(url, poolclass=QueuePool, **_sqlite_options(url, limits))
+    _tune_sqlite(engine, limits)
+    return engine
+
+
+def _is_in_memory(url: URL) -> bool:
+    return url.database in {None, "", ":memory:"} or url.query.get("mode") == "memory"
 
 
 def _url(text: str, *, postgresql: str, sqlite: str) -> URL:
@@ -201,9 +241,8 @@ def _server_settings(limits: EngineLimits, application_name: str) -> dict[str, s
 
 def _sqlite_options(url: URL, limits: EngineLimits) -> dict[str, Any]:
     # A database in memory lives and dies with its one connection.
-    is_in_memory = url.database in {None, "", ":memory:"}
     return _json_options() | {
-        "pool_size": 1 if is_in_memory else 5,
+        "pool_size": 1 if _is_in_memory(url) else 5,
         "max_overflow": 0,
         "pool_timeout": limits.pool_timeout.total_seconds(),
     }

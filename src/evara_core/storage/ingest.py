@@ -7,6 +7,7 @@ from datetime import UTC
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from anyio import to_thread
 from sqlalchemy import select
 from typing_extensions import override
 
@@ -23,6 +24,7 @@ from evara_core.storage.bulk import (
     update_rows,
 )
 from evara_core.storage.counters import STATUS, Counts, add_counts, health_name
+from evara_core.storage.engine import blocking_twin, is_observed
 from evara_core.storage.episodes import Told, store_alert_states, store_transitions
 from evara_core.storage.outbox import put_messages
 from evara_core.storage.readings import insert_readings
@@ -34,7 +36,7 @@ from evara_core.storage.tables import (
     set_aside,
     thingspeak_mappings,
 )
-from evara_core.storage.units import AsyncUnit
+from evara_core.storage.units import AsyncUnit, Unit
 from evara_core.storage.watched import watched
 from evara_core.telemetry.codec import dump_state, dump_values
 from evara_core.telemetry.models import SetAside
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
-    from sqlalchemy import Executable
+    from sqlalchemy import Engine, Executable
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.monitor.ports import NodeUpdate, Watched
@@ -67,6 +69,7 @@ class SqlIngestStore(IngestStore):
         Days of rollups begin at midnight in *zone*, which must not change later.
         """
         self._engine = engine
+        self._twin = blocking_twin(engine)
         self._dialect = engine.dialect.name
         self._shard = shard
         self._zone = zone
@@ -87,10 +90,16 @@ class SqlIngestStore(IngestStore):
             return await self._ingest(isolated)
 
     async def _ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
+        flow = ingest(updates, dialect=self._dialect, shard=self._shard, zone=self._zone)
+        if self._twin is not None and not is_observed(self._engine):
+            return await to_thread.run_sync(_run, self._twin, flow)
         async with AsyncUnit(self._engine) as unit:
-            return await unit.run(
-                ingest(updates, dialect=self._dialect, shard=self._shard, zone=self._zone)
-            )
+            return await unit.run(flow)
+
+
+def _run(engine: Engine, flow: Statements[IngestReport]) -> IngestReport:
+    with Unit(engine) as unit:
+        return unit.run(flow)
 
 
 def _isolated(update: NodeUpdate) -> NodeUpdate:

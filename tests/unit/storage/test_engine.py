@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from evara_core.errors import ConfigurationError
-from evara_core.storage.engine import EngineLimits, blocking_engine_for, engine_for
+from evara_core.storage.engine import EngineLimits, blocking_engine_for, blocking_twin, engine_for
 from evara_core.storage.room import check_connections, connection_room
 from evara_core.storage.statements import Query
 from evara_core.storage.units import AsyncUnit, Unit
@@ -155,3 +155,28 @@ def test_a_file_has_no_connections_to_exhaust():
 
     with pytest.raises(StopIteration):
         next(check_connections(limits, dialect="sqlite"))
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"]
+)
+def test_a_database_in_memory_has_no_twin(url):
+    assert blocking_twin(engine_for(url)) is None
+
+
+def test_a_server_has_no_twin():
+    assert blocking_twin(engine_for("postgresql://u:p@host/db")) is None
+
+
+async def test_a_twin_sees_the_same_file_and_goes_with_its_engine(tmp_path):
+    engine = engine_for(f"sqlite:///{tmp_path / 'one.db'}")
+    twin = blocking_twin(engine)
+    with twin.begin() as connection:
+        connection.execute(text("CREATE TABLE t (n)"))
+
+    async with engine.connect() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM t"))).scalar_one() == 0
+    before = twin.pool.checkedin()
+    await engine.dispose()
+
+    assert (before, twin.pool.checkedin()) == (1, 0)

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import anyio
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from evara_core.alerts.episodes import AlertState, Phase, Severity
 from evara_core.errors import ConflictError, InvalidInputError, NotFoundError
@@ -306,6 +306,30 @@ async def test_hundreds_of_messages_keep_their_order(fleet):
 
     found = await SqlOutboxStore(fleet).unpublished(limit=1_000)
     assert [m.message_id for m in found] == [*(m.message_id for m in many), "z"]
+
+
+async def test_who_listens_to_the_engine_hears_of_what_is_ingested(fleet):
+    store, heard = SqlIngestStore(fleet), []
+
+    def hear(_connection, _cursor, statement, *_):
+        heard.append(statement)
+
+    event.listen(fleet.sync_engine, "before_cursor_execute", hear)
+    await store.ingest([step(readings=(reading(),))])
+
+    assert any("node_operational_state" in statement for statement in heard)
+
+
+async def test_a_batch_that_is_cancelled_is_stored_whole_or_not_at_all(fleet):
+    store = SqlIngestStore(fleet)
+    many = tuple(reading(entry_id=n) for n in range(1, 301))
+
+    for pause_s in (0, 0.0005, 0.002, 0.005):
+        with anyio.move_on_after(pause_s):
+            await store.ingest([step(after=state(300), readings=many)])
+        stored = await SqlReadingStore(fleet).between("tank-1", START, FAR, limit=1_000)
+        first = (await store.watched())[0]
+        assert (len(stored), first.state.last_entry_id) in {(0, None), (300, 300)}
 
 
 @pytest.mark.server
