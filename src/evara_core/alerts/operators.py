@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from evara_core.alerts.story import Story
 
 __all__ = [
-    "MAX_SHELVING", "acknowledge", "expire_marks", "is_done", "perform", "resolve", "shelve",
-    "unacknowledge", "unshelve",
+    "IS_TRUE", "MAX_SHELVING", "acknowledge", "expire_marks", "is_done", "perform", "resolve",
+    "shelve", "unacknowledge", "unshelve",
 ]  # fmt: skip
+
+IS_TRUE = "the condition is true at present: shelve the alert, or change the rule"
+"""Why an episode may not be ended by hand: it would only begin again."""
 
 MAX_SHELVING = timedelta(days=30)
 """The longest that an alert may be shelved: what is to be quiet for good is out of service,
@@ -140,8 +143,7 @@ def resolve(record: Record, rule: CompiledRule, story: Story, at_us: int) -> Non
     """
     episode, cell = _open_episode(record, rule), record.cells[rule.id]
     if cell.answer is True:
-        problem = "the condition is true at present: shelve the alert, or change the rule"
-        raise ConflictError(problem)
+        raise ConflictError(IS_TRUE)
     at_us = max(at_us, cell.judged_us)
     record.put(rule.id, close(rule, cell, episode, "operator", at_us, story.tell))
 

@@ -9,13 +9,14 @@ import anyio
 from typing_extensions import override
 
 from evara_core.alerts.engine import AlertEngine
-from evara_core.errors import EvaraError
+from evara_core.errors import EvaraError, NotFoundError
 from evara_core.monitor.ports import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
+    from evara_core.alerts.actions import OperatorAction
     from evara_core.alerts.episodes import AlertState, Transition
     from evara_core.alerts.rules import AlertRule
     from evara_core.monitor.waiting import Sleep
@@ -25,6 +26,8 @@ __all__ = ["RuleWatch", "TenantJudge"]
 
 INTERVAL_S = 0.5
 """Between two looks for changed rules: they are at work everywhere within a second."""
+
+_WHAT = "node"
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ class TenantJudge(Judge):
         self._rules = {owner: tuple(each) for owner, each in rules.items()}
         self._engines: dict[str, AlertEngine] = {}
         self._homes: dict[str, str] = {}
+        self._lone: AlertEngine | None = None
+        """With the rules of the platform only."""
 
     def engine(self, distributor_id: str) -> AlertEngine:
         """Return the engine of a tenant."""
@@ -53,11 +58,29 @@ class TenantJudge(Judge):
     ) -> list[Transition]:
         """Work by *rules* from now on; return what that changes."""
         self._rules = {owner: tuple(each) for owner, each in rules.items()}
+        self._lone = None
         return [
             transition
             for owner, engine in self._engines.items()
             for transition in engine.replace_rules(self._of(owner), now=now)
         ]
+
+    def knows(self, node_id: str) -> bool:
+        """Whether a node is judged here."""
+        home = self._homes.get(node_id)
+        return home is not None and self.engine(home).knows(node_id)
+
+    def operate(self, action: OperatorAction, *, now: datetime) -> list[Transition]:
+        """Do what somebody wants: `AlertEngine.operate`.
+
+        Raises:
+            NotFoundError: The node, the rule or the episode is not there.
+            ConflictError: An episode is to end that is known to go on.
+        """
+        home = self._homes.get(action.node_id)
+        if home is None:
+            raise NotFoundError(_WHAT)
+        return self.engine(home).operate(action, now=now)
 
     @override
     def observe(
@@ -80,8 +103,9 @@ class TenantJudge(Judge):
 
     @override
     def looks_back_s(self, kind: str) -> int:
-        fresh = AlertEngine(self._rules.get(None, ()))
-        return max(each.looks_back_s(kind) for each in (fresh, *self._engines.values()))
+        if self._lone is None:
+            self._lone = AlertEngine(self._rules.get(None, ()))
+        return max(each.looks_back_s(kind) for each in (self._lone, *self._engines.values()))
 
     @override
     def forget(self, node_id: str) -> None:

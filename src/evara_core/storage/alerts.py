@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from evara_core.alerts.actions import ActionKind, OperatorAction
 from evara_core.errors import NotFoundError
 from evara_core.query.ast import IsNull, Not
 from evara_core.storage.criteria import compile_criteria
 from evara_core.storage.lists import ListSource
+from evara_core.storage.operations import ask
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import alert_history, nodes
 
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     from evara_core.storage.criteria import Columns
     from evara_core.storage.statements import Statements
 
-__all__ = ["ACTIVE", "ALERT_COLUMNS", "RESOLVED", "acknowledge", "alert_list", "alert_record"]
+__all__ = [
+    "ACTIVE", "ALERT_COLUMNS", "RESOLVED", "acknowledge", "alert_list", "alert_record",
+    "unacknowledge",
+]  # fmt: skip
 
 ALERT_COLUMNS: Columns = {
     "id": alert_history.c.episode_id,
@@ -76,20 +81,67 @@ def alert_record(episode_id: str, *, scope: Condition) -> Statements[dict[str, A
 
 
 def acknowledge(
-    episode_id: str, *, scope: Condition, by: str, at: datetime, note: str | None = None
+    episode_id: str,
+    *,
+    scope: Condition,
+    by: str,
+    at: datetime,
+    note: str | None = None,
+    until: datetime | None = None,
 ) -> Statements[dict[str, Any]]:
-    """Remember who has seen an episode; end with it. The first one who did is kept.
+    """Remember who has seen an episode, and ask the engine to; end with it.
+
+    The first one who did is kept. The row says so at once; the engine takes it in within a
+    second, wherever it runs, and tells: `monitor.operators`.
 
     Raises:
         NotFoundError: There is none in *scope*.
     """
-    yield from alert_record(episode_id, scope=scope)
-    yield Query(
+    before = yield from alert_record(episode_id, scope=scope)
+    if before["acknowledged_at"] is not None:
+        return before
+    found = yield Query(
         alert_history.update()
         .where(alert_history.c.episode_id == episode_id, alert_history.c.acknowledged_at.is_(None))
         .values(acknowledged_at=at, acknowledged_by=by, note=note)
     )
+    if found.rowcount and before["resolved_at"] is None:
+        yield from _ask(ActionKind.ACKNOWLEDGE, before, by=by, at=at, note=note or "", until=until)
     return (yield from alert_record(episode_id, scope=scope))
+
+
+def unacknowledge(
+    episode_id: str, *, scope: Condition, by: str, at: datetime
+) -> Statements[dict[str, Any]]:
+    """Take an acknowledgement back; end with the episode. None is no error.
+
+    Raises:
+        NotFoundError: There is none in *scope*.
+    """
+    before = yield from alert_record(episode_id, scope=scope)
+    if before["acknowledged_at"] is None:
+        return before
+    yield Query(
+        alert_history.update()
+        .where(alert_history.c.episode_id == episode_id)
+        .values(acknowledged_at=None, acknowledged_by=None, note=None)
+    )
+    if before["resolved_at"] is None:
+        yield from _ask(ActionKind.UNACKNOWLEDGE, before, by=by, at=at)
+    return (yield from alert_record(episode_id, scope=scope))
+
+
+def _ask(kind: ActionKind, episode: dict[str, Any], **said: Any) -> Statements[int]:  # noqa: ANN401 - as OperatorAction has it
+    key = select(alert_history.c.node_key).where(alert_history.c.episode_id == episode["id"])
+    node_key: int = (yield Query(key)).rows[0][0]
+    action = OperatorAction(
+        kind=kind,
+        node_id=episode["node_id"],
+        rule_id=episode["rule_id"],
+        episode_id=episode["id"],
+        **said,
+    )
+    return (yield from ask(action, node_key=node_key))
 
 
 def _selected() -> Select[Any]:

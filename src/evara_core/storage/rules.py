@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from evara_core.alerts.rule_documents import load_rules, rule_from_document, rule_to_document
+from evara_core.clock import SystemClock
 from evara_core.errors import InvalidInputError, NotFoundError, PreconditionFailedError
 from evara_core.serialization import dump_json, load_json
 from evara_core.storage.statements import Query
-from evara_core.storage.tables import alert_rules
+from evara_core.storage.tables import alert_rule_changes, alert_rule_version, alert_rules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +29,18 @@ if TYPE_CHECKING:
     from evara_core.storage.statements import Statements
 
 __all__ = [
-    "MAX_RULES", "StoredRule", "add_missing", "all_rules", "delete_rule", "put_rule", "rule_of",
-    "rules_of", "rules_stamp",
+    "MAX_RULES", "NOBODY", "RuleChange", "StoredRule", "add_missing", "all_rules", "delete_rule",
+    "put_rule", "rule_changes", "rule_of", "rules_of", "rules_stamp",
 ]  # fmt: skip
 
 MAX_RULES = 500
 """Of one tenant: each is judged for each reading."""
+
+MAX_CHANGES = 1_000
+"""Of one answer: nobody reads more."""
+
+NOBODY = "system"
+"""Who changed a rule, when no person did."""
 
 _RULES = alert_rules.c
 
@@ -50,12 +57,27 @@ class StoredRule:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleChange:
+    """One change of a rule."""
+
+    rule_id: str
+    change: str
+    """`created`, `changed` or `deleted`."""
+
+    changed_by: str
+    changed_at: datetime
+    document: object
+    """The rule as it was from then on; None: it was gone."""
+
+
 def rules_stamp() -> Statements[str]:
-    """End with a text that is another one after any change: cheap enough for every second."""
-    answer = yield Query(
-        select(func.count(), func.sum(_RULES.revision), func.max(_RULES.updated_at))
-    )
-    return "/".join(str(value) for value in answer.rows[0])
+    """End with a text that is another one after any change: one row, every second.
+
+    It is stored with the change, so it never speaks of one that is not visible yet.
+    """
+    answer = yield Query(select(alert_rule_version.c.version))
+    return str(answer.rows[0][0] if answer.rows else 0)
 
 
 def all_rules() -> Statements[dict[str | None, LoadedRules]]:
@@ -89,11 +111,17 @@ def rule_of(rule_id: str, distributor_id: str | None) -> Statements[StoredRule]:
 
 
 def put_rule(
-    document: object, distributor_id: str | None, *, now: datetime, revision: int | None = None
+    document: object,
+    distributor_id: str | None,
+    *,
+    now: datetime,
+    revision: int | None = None,
+    by: str = NOBODY,
 ) -> Statements[StoredRule]:
     """Store the rule that *document* says, new or instead of the one with its id.
 
-    *revision* is what the caller knows; None stores over whatever is there.
+    *revision* is what the caller knows; None stores over whatever is there. *by* is who
+    changes it, for its history.
 
     Raises:
         InvalidRuleError: It is no rule. What was there stays at work.
@@ -112,7 +140,9 @@ def put_rule(
     answer = yield Query(
         update(alert_rules).where(where).values(revision=_RULES.revision + 1, **values)
     )
+    change = "changed"
     if not answer.rowcount:
+        change = "created"
         if revision is not None:
             problem = "the rule changed meanwhile, or is not there"
             raise PreconditionFailedError(problem)
@@ -122,11 +152,16 @@ def put_rule(
                 rule_id=rule.id, distributor_id=distributor_id, created_at=now, **values
             )
         )
+    yield from _note(change, rule.id, distributor_id, values["document"], by=by, at=now)
     return (yield from rule_of(rule.id, distributor_id))
 
 
-def delete_rule(rule_id: str, distributor_id: str | None) -> Statements[None]:
-    """Remove a rule. Its open episodes end with the reason `rule_deleted`.
+def delete_rule(
+    rule_id: str, distributor_id: str | None, *, now: datetime | None = None, by: str = NOBODY
+) -> Statements[None]:
+    """Remove a rule, for its history at *now* (or by the clock) and by *by*.
+
+    Its open episodes end with the reason `rule_deleted`.
 
     Raises:
         NotFoundError: There is none of the tenant's own.
@@ -134,6 +169,35 @@ def delete_rule(rule_id: str, distributor_id: str | None) -> Statements[None]:
     answer = yield Query(delete(alert_rules).where(_is(rule_id, distributor_id)))
     if not answer.rowcount:
         raise NotFoundError(_WHAT)
+    at = SystemClock().now() if now is None else now
+    yield from _note("deleted", rule_id, distributor_id, None, by=by, at=at)
+
+
+def rule_changes(
+    distributor_id: str | None, *, rule_id: str | None = None, limit: int = 100
+) -> Statements[list[RuleChange]]:
+    """End with who changed a tenant's own rules, the newest first; None: the platform's."""
+    changes = alert_rule_changes.c
+    owner = changes.distributor_id
+    wanted = owner.is_(None) if distributor_id is None else owner == distributor_id
+    if rule_id is not None:
+        wanted = and_(wanted, changes.rule_id == rule_id)
+    answer = yield Query(
+        select(alert_rule_changes)
+        .where(wanted)
+        .order_by(changes.sequence.desc())
+        .limit(min(limit, MAX_CHANGES))
+    )
+    return [
+        RuleChange(
+            rule_id=row.rule_id,
+            change=row.change,
+            changed_by=row.changed_by,
+            changed_at=row.changed_at,
+            document=None if row.document is None else load_json(row.document),
+        )
+        for row in answer.rows
+    ]
 
 
 def add_missing(rules: Sequence[AlertRule], *, now: datetime) -> Statements[int]:
@@ -144,6 +208,32 @@ def add_missing(rules: Sequence[AlertRule], *, now: datetime) -> Statements[int]
     for rule in rules:
         yield from put_rule(rule_to_document(rule), None, now=now)
     return len(rules)
+
+
+def _note(
+    change: str,
+    rule_id: str,
+    distributor_id: str | None,
+    document: object,
+    *,
+    by: str,
+    at: datetime,
+) -> Statements[None]:
+    """Keep what became of a rule, and let every process see that something did."""
+    yield Query(
+        insert(alert_rule_changes).values(
+            rule_id=rule_id,
+            distributor_id=distributor_id,
+            change=change,
+            document=document,
+            changed_by=by,
+            changed_at=at,
+        )
+    )
+    version = alert_rule_version.c.version
+    answer = yield Query(update(alert_rule_version).values(version=version + 1))
+    if not answer.rowcount:
+        yield Query(insert(alert_rule_version).values(singleton=1, version=1))
 
 
 _WHAT = "rule"
