@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, NotSupportedError
 
 from evara_core.errors import ConfigurationError
 from evara_core.storage.failures import translated
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["perform"]
 
 _UNIQUE_VIOLATION = "23505"
+_NOT_SUPPORTED = "0A000"
+"""What COPY answers where row-level security applies, even to one who may see all rows."""
 
 
 def perform(connection: Connection, question: Question) -> Answer:
@@ -71,7 +73,7 @@ def _copied(connection: Connection, question: CopyRows) -> Answer:
     except Exception as error:
         # SQLAlchemy is not in between here, which otherwise says what drivers mean.
         wrapped = _wrapped(error, question)
-        if not isinstance(wrapped, IntegrityError):
+        if not isinstance(wrapped, (IntegrityError, NotSupportedError)):
             raise wrapped from error
     else:
         return Answer(rowcount=len(question.rows))
@@ -103,6 +105,8 @@ def _wrapped(error: Exception, question: CopyRows) -> DBAPIError:
     what = f"COPY {question.table}"
     if state == _UNIQUE_VIOLATION:
         return IntegrityError(what, None, error)
+    if state == _NOT_SUPPORTED:
+        return NotSupportedError(what, None, error)
     if state is None:
         return InterfaceError(what, None, error)
     return DBAPIError(what, None, error)

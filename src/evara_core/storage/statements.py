@@ -55,8 +55,9 @@ class DriverQuery:
 class CopyRows:
     """Rows that PostgreSQL takes by COPY, its fastest way in. PostgreSQL only.
 
-    COPY knows no ON CONFLICT. When a row is there already, none is taken and the answer's
-    `rowcount` is `NONE_TAKEN`; the transaction goes on.
+    COPY knows no ON CONFLICT, and no row-level security. When a row is there already, or policies
+    apply to who asks, none is taken and the answer's `rowcount` is `NONE_TAKEN`; the transaction
+    goes on.
     """
 
     table: str

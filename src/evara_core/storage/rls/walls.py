@@ -6,6 +6,7 @@ the guard and a Python predicate: here its ids are settings of the transaction.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import cast, func, select
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
     from evara_core.access.tenancy import Kind
     from evara_core.storage.guard.policies import GuardPolicy
 
-__all__ = ["VERBS", "Walls"]
+__all__ = ["POLICY_DIGEST", "VERBS", "Walls"]
+
+POLICY_DIGEST: Final = """md5(concat_ws('|', p.polcmd, p.polpermissive, (
+        SELECT string_agg(rolname::text, ',' ORDER BY rolname)
+        FROM pg_roles WHERE oid = ANY (p.polroles)),
+        pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)))"""
+"""What PostgreSQL holds a policy `p` of `pg_policy` to be. Written beside it, as a comment, when
+it is made: whoever changes a policy later is found out by the self-check."""
 
 VERBS: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 """All that is ever granted. TRUNCATE would not look at policies."""
@@ -100,6 +108,11 @@ class Walls:
                 f"AS RESTRICTIVE FOR ALL TO {role} USING ({limit}) WITH CHECK ({limit})"
             )
         return found
+
+    def signature(self, table: Table, name: str) -> str:
+        """Return what tells that a policy was made of this version of the rule."""
+        made = f"{table.name}|{name}|{self.policies(table)[name]}"
+        return hashlib.sha256(made.encode()).hexdigest()[:16]
 
     def verbs(self, table: Table) -> tuple[str, ...]:
         """Return what the roles of limited scopes may do with *table* at all."""
@@ -180,6 +193,7 @@ class Walls:
             made += [
                 f"DROP POLICY IF EXISTS {each} ON {name}",
                 f"CREATE POLICY {each} ON {name} {rest}",
+                _sign(table.name, each, self.signature(table, each)),
             ]
         made.append(f"GRANT {', '.join(VERBS)} ON {name} TO {self.roles.superadmin}")
         made.append(_grant_sequences(table.name, self.roles.superadmin))
@@ -241,6 +255,17 @@ def _each_partition(table: str, *commands: str) -> str:
         f"    FOR part IN SELECT {name}::regclass UNION SELECT relid FROM pg_partition_tree({name})"
         " LOOP\n"
         f"{lines}\n    END LOOP;\nEND $$"
+    )
+
+
+def _sign(table: str, policy: str, signature: str) -> str:
+    name = _quoted(table)
+    comment = f"COMMENT ON POLICY {policy} ON {name} IS %L"
+    return (
+        "DO $$ BEGIN\n"
+        f"    EXECUTE format({_literal(comment)}, (SELECT '{signature}:' || {POLICY_DIGEST}\n"
+        f"        FROM pg_policy AS p WHERE p.polrelid = {_literal(name)}::regclass"
+        f" AND p.polname = '{policy}'));\nEND $$"
     )
 
 

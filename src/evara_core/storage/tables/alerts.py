@@ -17,6 +17,7 @@ from evara_core.storage.tables.base import (
     OFTEN_REWRITTEN,
     OFTEN_VACUUMED,
     metadata,
+    places_of_the_distributor,
     tenancy_columns,
 )
 from evara_core.storage.types import Id, Json, UtcDateTime
@@ -66,6 +67,7 @@ alert_history = Table(
     Column("acknowledged_at", UtcDateTime),
     Column("acknowledged_by", Id),
     Column("note", Text),
+    *places_of_the_distributor(),
     CheckConstraint("resolved_at >= fired_at", name="resolved_after_it_fired"),
     CheckConstraint(
         "(acknowledged_at IS NULL) = (acknowledged_by IS NULL)", name="acknowledged_by_somebody"

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import DDL, Column, MetaData
+from sqlalchemy import DDL, Column, ForeignKeyConstraint, MetaData
 
 from evara_core.storage.types import Id
 
 if TYPE_CHECKING:
     from sqlalchemy import ExecutableDDLElement
 
-__all__ = ["OFTEN_REWRITTEN", "OFTEN_VACUUMED", "metadata", "tenancy_columns"]
+__all__ = [
+    "OFTEN_REWRITTEN",
+    "OFTEN_VACUUMED",
+    "metadata",
+    "places_of_the_distributor",
+    "tenancy_columns",
+]
 
 _VACUUM = "autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500"
 
@@ -40,6 +46,23 @@ metadata = MetaData(
     }
 )
 """The reference schema. Its migrations are in `evara_core.storage.migrations`."""
+
+
+def places_of_the_distributor() -> tuple[ForeignKeyConstraint, ForeignKeyConstraint]:
+    """Return new keys by which a row's community and customer are of its own distributor.
+
+    The database keeps to it whoever writes: row-level security does not look at references.
+    """
+    return (
+        ForeignKeyConstraint(
+            ["community_id", "distributor_id"],
+            ["communities.community_id", "communities.distributor_id"],
+        ),
+        ForeignKeyConstraint(
+            ["customer_id", "distributor_id"],
+            ["customers.customer_id", "customers.distributor_id"],
+        ),
+    )
 
 
 def tenancy_columns() -> tuple[Column[str], Column[str], Column[str]]:

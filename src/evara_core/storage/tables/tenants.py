@@ -15,7 +15,7 @@ from sqlalchemy import (
     true,
 )
 
-from evara_core.storage.tables.base import metadata
+from evara_core.storage.tables.base import metadata, places_of_the_distributor
 from evara_core.storage.types import Id, UtcDateTime
 
 __all__ = ["communities", "customers", "distributors", "users"]
@@ -66,6 +66,7 @@ users = Table(
     Column("customer_id", Id, ForeignKey("customers.customer_id")),
     Column("is_active", Boolean, nullable=False, server_default=true()),
     Column("created_at", UtcDateTime, nullable=False),
+    *places_of_the_distributor(),
     # A role without the id that limits it: whoever reads the row would have to guess.
     CheckConstraint(
         "(role <> 'distributor' OR distributor_id IS NOT NULL)"

@@ -89,6 +89,16 @@ def upgrade() -> None:
             ["distributors.distributor_id"],
             name=op.f("fk_users_distributor_id_distributors"),
         ),
+        sa.ForeignKeyConstraint(
+            ["community_id", "distributor_id"],
+            ["communities.community_id", "communities.distributor_id"],
+            name=op.f("fk_users_community_id_distributor_id_communities"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["customer_id", "distributor_id"],
+            ["customers.customer_id", "customers.distributor_id"],
+            name=op.f("fk_users_customer_id_distributor_id_customers"),
+        ),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_users")),
     )
     op.create_index(op.f("ix_users_distributor_id_user_id"), "users", ["distributor_id", "user_id"])

@@ -70,6 +70,16 @@ def upgrade() -> None:
             name=op.f("fk_alert_history_node_key_nodes"),
             ondelete="CASCADE",
         ),
+        sa.ForeignKeyConstraint(
+            ["community_id", "distributor_id"],
+            ["communities.community_id", "communities.distributor_id"],
+            name=op.f("fk_alert_history_community_id_distributor_id_communities"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["customer_id", "distributor_id"],
+            ["customers.customer_id", "customers.distributor_id"],
+            name=op.f("fk_alert_history_customer_id_distributor_id_customers"),
+        ),
         sa.PrimaryKeyConstraint("episode_id", name=op.f("pk_alert_history")),
         listeners=OFTEN_VACUUMED,
     )

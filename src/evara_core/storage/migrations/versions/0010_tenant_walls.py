@@ -1,4 +1,8 @@
-"""Keys and policies that keep tenants apart in the database itself."""
+"""Nothing: the keys that keep tenants apart are in the revisions that make their tables.
+
+Row-level security is not put up by migrations. Its roles are of the whole server, and who may
+migrate need not be able to make them: `evara access rls --apply`, after each migration.
+"""
 
 from __future__ import annotations
 
