@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 from typing_extensions import override
 
+from evara_core.errors import ConfigurationError
 from evara_core.monitor.delivery import Attempt, Channel, Outcome
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["CallableChannel", "SmtpChannel"]
 TIMEOUT_S = 20.0
 
 _PERMANENT = 500
+_SECURITY = ("starttls", "tls", "none")
 
 
 class CallableChannel(Channel):
@@ -51,6 +53,10 @@ class SmtpChannel(Channel):
 
     Args:
         security: `starttls`, `tls`, or `none` for a relay on this machine.
+        context: Whom to trust; None: whom the system trusts.
+
+    Raises:
+        ConfigurationError: It is another kind of security, or there are no recipients.
     """
 
     def __init__(
@@ -64,8 +70,13 @@ class SmtpChannel(Channel):
         user: str | None = None,
         password: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        context: ssl.SSLContext | None = None,
     ) -> None:
+        if security not in _SECURITY or not recipients:
+            problem = f"mail needs recipients, and security as one of {', '.join(_SECURITY)}"
+            raise ConfigurationError(problem)
         self._host, self._port = host, port
+        self._context = context
         self._sender, self._recipients = sender, tuple(recipients)
         self._security = security
         self._login = None if user is None else (user, password or "")
@@ -101,7 +112,7 @@ class SmtpChannel(Channel):
         return message
 
     def _deliver(self, message: EmailMessage) -> None:
-        context = ssl.create_default_context()
+        context = self._context or ssl.create_default_context()
         if self._security == "tls":
             server: smtplib.SMTP = smtplib.SMTP_SSL(
                 self._host, self._port, timeout=self._timeout_s, context=context
