@@ -37,6 +37,9 @@ class Counters:
     lag_s: float = 0.0
     """How long the looks of late waited for their turn: a running mean."""
 
+    relay_lag_s: float = 0.0
+    """From the making of a message to its publication, for the oldest of those that went last."""
+
     is_store_away: bool = False
     is_bus_away: bool = False
     last_commit_at: datetime | None = None
@@ -80,6 +83,7 @@ class MonitorStatus:
     published: int
     publishing_failed: int
     lag_s: float
+    relay_lag_s: float
     is_store_away: bool
     is_bus_away: bool
     last_commit_at: datetime | None

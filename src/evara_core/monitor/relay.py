@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from evara_core.errors import EvaraError
 from evara_core.monitor.waiting import Backoff, Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from evara_core.clock import Clock
     from evara_core.monitor.counters import Counters
+    from evara_core.monitor.leases import LeaseHolder
     from evara_core.monitor.ports import OutboxStore
     from evara_core.monitor.settings import MonitorSettings
     from evara_core.monitor.waiting import Sleep
-    from evara_core.realtime.ports import Bus
+    from evara_core.realtime.ports import Bus, Message
 
 __all__ = ["Relay"]
 
 _log = logging.getLogger(__name__)
+
+_TIME_ORDERED: Final = 7
 
 
 class Relay:
@@ -26,6 +32,9 @@ class Relay:
 
     A message may go out twice, when we die or the store goes away before it is marked:
     readers tell repetitions by its id. It never overtakes an older one.
+
+    Several processes may run one each over the same outbox: the *holder* lets one at a time
+    publish. Without a holder there must be one only.
     """
 
     def __init__(
@@ -37,6 +46,7 @@ class Relay:
         sleep: Sleep,
         settings: MonitorSettings,
         counters: Counters,
+        holder: LeaseHolder | None = None,
     ) -> None:
         self._outbox = outbox
         self._bus = bus
@@ -44,6 +54,7 @@ class Relay:
         self._sleep = sleep
         self._settings = settings
         self._counters = counters
+        self._holder = holder
         self._woken = Signal()
         self._backoff = Backoff(settings.first_backoff_s, settings.max_backoff_s)
         self._pruned_at_s = clock.elapsed_s()
@@ -53,7 +64,13 @@ class Relay:
         self._woken.set()
 
     async def run(self) -> None:
-        """Publish for ever."""
+        """Publish for ever; with a holder, whenever the lease is ours."""
+        if self._holder is None:
+            await self._publish()
+        else:
+            await self._holder.run(lambda _: self._publish())
+
+    async def _publish(self) -> None:
         while True:
             try:
                 is_empty = await self.publish_some() == 0
@@ -81,12 +98,28 @@ class Relay:
             UpstreamError: The bus is away. They stay in the outbox.
             StorageUnavailableError: The outbox is away. They may go out once more.
         """
+        if not self._may_publish():
+            return 0
         messages = await self._outbox.unpublished(limit=self._settings.relay_batch)
+        # The lease may have ended while we read, or slept with the machine.
+        if messages and not self._may_publish():
+            return 0
         if messages:
             await self._bus.publish(messages)
             await self._outbox.mark_published([message.message_id for message in messages])
             self._counters.published += len(messages)
+        self._counters.relay_lag_s = self._lag_s(messages)
         return len(messages)
+
+    def _may_publish(self) -> bool:
+        return self._holder is None or self._holder.is_held()
+
+    def _lag_s(self, messages: Sequence[Message]) -> float:
+        """Return how long ago the oldest was made, where its id tells: `ids.TimeOrderedIds`."""
+        made_ms = _made_ms(messages[0].message_id) if messages else None
+        if made_ms is None:
+            return 0.0
+        return max(0.0, self._clock.now().timestamp() - made_ms / 1000)
 
     async def _prune(self) -> None:
         now_s = self._clock.elapsed_s()
@@ -107,3 +140,11 @@ class Relay:
         if not self._counters.is_bus_away:
             _log.warning("cannot publish (%s); messages wait in the outbox", code)
             self._counters.is_bus_away = True
+
+
+def _made_ms(message_id: str) -> int | None:
+    try:
+        found = UUID(message_id)
+    except ValueError:
+        return None
+    return found.int >> 80 if found.version == _TIME_ORDERED else None

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from evara_core.alerts.episodes import Transition
     from evara_core.clock import Clock
     from evara_core.ids import IdSource
+    from evara_core.monitor.leases import LeaseHolder
     from evara_core.monitor.ports import IngestStore, Judge, OutboxStore, Source
     from evara_core.monitor.waiting import Sleep
     from evara_core.realtime.ports import Bus
@@ -66,6 +67,7 @@ class Monitor:
         zone: tzinfo = UTC,
         settings: MonitorSettings = MonitorSettings(),
         sleep: Sleep = anyio.sleep,
+        relay_lease: LeaseHolder | None = None,
     ) -> None:
         """Put a monitor together; it does nothing before `run`.
 
@@ -85,6 +87,7 @@ class Monitor:
             zone: Where the nodes are: when it is night there.
             settings: The limits.
             sleep: Waits, by *clock*.
+            relay_lease: Where several processes share the outbox: who publishes.
         """
         self._settings = settings
         self._clock = clock
@@ -100,6 +103,7 @@ class Monitor:
             sleep=sleep,
             settings=settings,
             counters=self._counters,
+            holder=relay_lease,
         )
         self._writer = Writer(
             store=store,
@@ -145,6 +149,10 @@ class Monitor:
     def stop(self) -> None:
         """Begin no more looks; let `run` return when what is in hand is stored."""
         self._stopped.set()
+
+    def wake_relay(self) -> None:
+        """Look at the outbox at once: somebody else put something in."""
+        self._relay.wake()
 
     async def backfill(self, node_id: str, items: Iterable[Entry | SetAside]) -> ImportReport:
         """Take history of a node from elsewhere, such as an export: the way of all readings.
