@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from evara_core._optional import provided_by
-from evara_core.cli import failures, history, rules
+from evara_core.cli import failures, history, rules, upkeep
 from evara_core.cli.options import Database
 from evara_core.errors import EvaraError
 from evara_core.serialization import dump_json
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.add_typer(rules.app, name="rules")
 app.add_typer(failures.app, name="failures")
 app.command()(history.rederive)
+app.command()(upkeep.upkeep)
 
 
 @app.callback()

@@ -12,14 +12,18 @@ from evara_core.clock import SystemClock
 from evara_core.monitor.imports import items_of
 from evara_core.monitor.runner import Monitor
 from evara_core.monitor.tenants import TenantJudge
+from evara_core.monitor.upkeep import Upkeep
 from evara_core.realtime.memory import MemoryBus
-from evara_core.storage.engine import engine_for
+from evara_core.settings import read_settings
+from evara_core.storage.engine import EngineLimits, engine_for
 from evara_core.storage.ingest import SqlIngestStore
 from evara_core.storage.migrate import migrate
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.readings import SqlReadingStore
 from evara_core.storage.rules import all_rules
 from evara_core.storage.units import AsyncUnit
+from evara_core.storage.upkeep_jobs import UpkeepPolicy, standard_jobs
+from evara_core.storage.upkeep_log import SqlUpkeepLog
 from evara_core.testing.source import MemorySource
 from evara_core.thingspeak.export import ExportReader
 
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
     from evara_core.clock import Clock
     from evara_core.monitor.imports import ImportReport
 
-__all__ = ["import_file", "migrate_database", "opened", "stored_monitor"]
+__all__ = ["import_file", "migrate_database", "opened", "stored_monitor", "stored_upkeep"]
 
 
 def migrate_database(database: str) -> None:
@@ -99,6 +103,17 @@ async def stored_monitor(engine: AsyncEngine, clock: Clock) -> Monitor:
         readings=SqlReadingStore(engine),
         clock=clock,
     )
+
+
+def stored_upkeep(engine: AsyncEngine) -> Upkeep:
+    """Return the upkeep of what *engine* holds, as the environment sets it."""
+    settings = read_settings()
+    jobs = standard_jobs(
+        engine,
+        UpkeepPolicy(**settings.upkeep.model_dump()),
+        limits=EngineLimits(connection_budget=settings.database.connection_budget),
+    )
+    return Upkeep(jobs, SqlUpkeepLog(engine), clock=SystemClock())
 
 
 @asynccontextmanager

@@ -100,6 +100,7 @@ class JobStatus:
     last: JobRun | None
     """None: never done."""
 
+    is_due: bool
     is_late: bool
     """It has not been begun for three intervals, or never: is anybody doing it?"""
 
@@ -158,11 +159,13 @@ def standing(
     jobs: Sequence[Job], runs: Mapping[str, JobRun], *, now: datetime
 ) -> tuple[JobStatus, ...]:
     """Return how each of *jobs* stands."""
+    waiting = {job.name for job in due(jobs, runs, now=now)}
     return tuple(
         JobStatus(
             name=job.name,
             every=job.every,
             last=runs.get(job.name),
+            is_due=job.name in waiting,
             is_late=job.name not in runs
             or now - runs[job.name].begun_at > _LATE_INTERVALS * job.every,
         )
