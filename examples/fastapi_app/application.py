@@ -7,27 +7,57 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, FastAPI
+from prometheus_client import CollectorRegistry
 from starlette.staticfiles import StaticFiles
 
+from evara_core.adapters.fastapi.alerts import alert_router
 from evara_core.adapters.fastapi.application import install
 from evara_core.adapters.fastapi.callers import Guard
+from evara_core.adapters.fastapi.openapi import describe
+from evara_core.adapters.fastapi.operations import catalogue_router, metrics_router, usage_router
+from evara_core.adapters.fastapi.rates import RateLimited
+from evara_core.adapters.fastapi.resources import resource_router
 from evara_core.adapters.fastapi.routes import declared_parameters_only
+from evara_core.adapters.fastapi.rules import rule_router
+from evara_core.adapters.fastapi.telemetry import telemetry_router
+from evara_core.adapters.prometheus import (
+    METRICS_MEDIA_TYPE,
+    HttpMetrics,
+    HttpMetricsMiddleware,
+    StatsCollector,
+    UsageCollector,
+    metrics_bytes,
+)
+from evara_core.adapters.shapes import detail_shape, node_shape
+from evara_core.adapters.starlette.bodies import BodyLimitMiddleware
 from evara_core.adapters.starlette.replies import Replies
-from evara_core.api.envelope import ErrorResponse
+from evara_core.adapters.starlette.security import SecurityHeadersMiddleware
+from evara_core.adapters.starlette.versions import VersionMiddleware
+from evara_core.api.limits import RatePolicy
+from evara_core.storage.reference.nodes import NODE_DETAILS, node_resource
+from evara_core.storage.reference.tenants import (
+    community_resource,
+    customer_resource,
+    distributor_resource,
+    user_resource,
+)
+from evara_core.storage.reference.trail import audit_resource, audit_shape
 from fastapi_app.parts import running
-from fastapi_app.routes import alerts, around, me, nodes, rules, streams
-from fastapi_app.security import SecurityHeadersMiddleware
+from fastapi_app.routes import around, me, public, retired, streams
+from fastapi_app.versions import VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from evara_core.adapters.fastapi.service import Service
     from fastapi_app.parts import Parts
 
 __all__ = ["create_app"]
 
-_ERRORS = (400, 401, 403, 404, 429, 503)
 _OPEN = {"/static": "the page's files", "/openapi.json": "describes the interface"}
 _STATIC = Path(__file__).parent / "static"
+_MINUTE_S = 60.0
+_NODE = {"label": "Bakul OHT-01", "kind": "tank", "category": "OHT", "capacity_text": "2.00L L"}
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -48,30 +78,72 @@ def create_app(parts: Parts) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    app.state.parts = parts
-    app.state.replies = Replies(clock=parts.clock, version=parts.settings.api.version)
-    app.include_router(_api())
-    app.include_router(around.router)
+    replies = Replies(clock=parts.clock, version=parts.settings.api.version)
+    metrics = CollectorRegistry()
+    app.include_router(_api(parts, parts.service(replies)))
+    app.include_router(around.router(parts, replies))
+    app.include_router(metrics_router(lambda: metrics_bytes(metrics), METRICS_MEDIA_TYPE))
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    install(
-        app,
-        replies=app.state.replies,
-        ids=parts.ids,
-        guard=Guard(
-            verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy
-        ),
-        open_paths=_OPEN,
+    _watch(app, parts, metrics)
+    app.add_middleware(
+        BodyLimitMiddleware, replies=replies, most_bytes=parts.settings.api.max_body_bytes
     )
+    app.add_middleware(VersionMiddleware, versions=VERSIONS, replies=replies, prefix="/api")
+    guard = Guard(verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy)
+    install(app, replies=replies, ids=parts.ids, guard=guard, open_paths=_OPEN)
     app.add_middleware(SecurityHeadersMiddleware)
+    describe(app, prefix="/api", version="1")
     return app
 
 
-def _api() -> APIRouter:
-    api = APIRouter(
-        prefix="/api/v1",
-        dependencies=[Depends(declared_parameters_only)],
-        responses={status: {"model": ErrorResponse} for status in _ERRORS},
+def _api(parts: Parts, service: Service) -> APIRouter:
+    """Return what is below `/api`: the version is taken out of the path before it gets here."""
+    limits = parts.settings.api
+    rates = RateLimited(
+        parts.rates,
+        reads=RatePolicy(name="reads", requests=limits.reads_per_minute, window_s=_MINUTE_S),
+        writes=RatePolicy(name="writes", requests=limits.writes_per_minute, window_s=_MINUTE_S),
     )
-    for module in (me, nodes, alerts, rules, streams):
-        api.include_router(module.router)
+    api = APIRouter(prefix="/api", dependencies=[Depends(rates), Depends(declared_parameters_only)])
+    new_id = parts.ids.new
+    nodes = node_resource(new_id=new_id)
+    api.include_router(me.router(parts, service))
+    api.include_router(
+        telemetry_router(
+            nodes,
+            service,
+            series_default=limits.series_default,
+            series_limit=limits.series_limit,
+        )
+    )
+    api.include_router(retired.router(parts, service, nodes))
+    api.include_router(
+        resource_router(
+            nodes,
+            service,
+            show=node_shape,
+            show_one=detail_shape,
+            more=NODE_DETAILS,
+            example=_NODE,
+        )
+    )
+    for make in (distributor_resource, community_resource, customer_resource, user_resource):
+        api.include_router(resource_router(make(new_id=new_id), service))
+    api.include_router(resource_router(audit_resource(), service, show=audit_shape))
+    api.include_router(alert_router(service, rule_names=parts.rule_names, operate=parts.operate))
+    api.include_router(rule_router(service, nodes))
+    api.include_router(streams.router(parts, service.replies))
+    api.include_router(usage_router(parts.usage, service.replies))
+    api.include_router(catalogue_router(service.replies))
+    api.include_router(public.router(service.replies))
     return api
+
+
+def _watch(app: FastAPI, parts: Parts, metrics: CollectorRegistry) -> None:
+    """Count requests, and tell what the parts count."""
+    sources = {"hub": parts.hub.stats, "cache": parts.cache.stats}
+    if parts.monitor is not None:
+        sources["monitor"] = parts.monitor.status
+    metrics.register(StatsCollector(sources))
+    metrics.register(UsageCollector(parts.usage))
+    app.add_middleware(HttpMetricsMiddleware, metrics=HttpMetrics(metrics))

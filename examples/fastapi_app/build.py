@@ -30,11 +30,15 @@ from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport
 from fastapi_app.parts import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.access.tokens import TokenVerifier
+    from evara_core.adapters.fastapi.alerts import Operate
+    from evara_core.alerts.engine import AlertEngine
+    from evara_core.alerts.episodes import Transition
     from evara_core.alerts.rules import AlertRule
     from evara_core.clock import Clock
     from evara_core.monitor.waiting import Sleep
@@ -115,7 +119,17 @@ async def open_parts(
             rule_watch=_rule_watch(engine, monitor, judge),
             clock=clock,
             demo=demo,
+            operate=_operate(monitor, judge),
         )
+
+
+def _operate(monitor: Monitor, judge: TenantJudge) -> Operate:
+    async def operate(
+        distributor_id: str, do: Callable[[AlertEngine, datetime], Sequence[Transition]]
+    ) -> None:
+        await monitor.act(lambda now: do(judge.engine(distributor_id), now))
+
+    return operate
 
 
 def _rule_watch(engine: AsyncEngine, monitor: Monitor, judge: TenantJudge) -> RuleWatch:

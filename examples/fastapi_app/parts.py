@@ -12,6 +12,9 @@ import anyio
 
 from evara_core.access.roles import built_in_policy
 from evara_core.access.tenancy import topics_of
+from evara_core.adapters.fastapi.service import Service
+from evara_core.api.limits import MemoryRateLimits
+from evara_core.api.usage import UsageReport
 from evara_core.caching.cache import Cache
 from evara_core.caching.memory import MemoryStore
 from evara_core.clock import SystemClock
@@ -21,6 +24,8 @@ from evara_core.query.cursor import CursorCodec
 from evara_core.realtime.hub import Hub
 from evara_core.realtime.limits import HubLimits
 from evara_core.storage.fleet import principal as stored_principal
+from evara_core.storage.idempotency import SqlIdempotencyStore
+from evara_core.storage.tables import idempotency_keys
 from evara_core.storage.units import AsyncUnit
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
     from evara_core.access.principal import Principal
     from evara_core.access.tokens import TokenVerifier, VerifiedToken
+    from evara_core.adapters.fastapi.alerts import Operate
+    from evara_core.adapters.starlette.replies import Replies
     from evara_core.alerts.rules import AlertRule
     from evara_core.clock import Clock
     from evara_core.monitor.runner import Monitor
@@ -73,6 +80,7 @@ class Parts:
             and streams expire by the system's in any case.
         monitor: None: another process runs it.
         demo: None: this is no demonstration, and there is no such thing.
+        operate: Reaches the engines that judge; None: they run in another process.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class Parts:
         rule_watch: RuleWatch | None = None,
         clock: Clock | None = None,
         demo: DemoUsers | None = None,
+        operate: Operate | None = None,
     ) -> None:
         stream, keys = settings.stream, settings.api.cursor_keys
         system = SystemClock()
@@ -97,6 +106,7 @@ class Parts:
         self.monitor = monitor
         self.rule_watch = rule_watch
         self.demo = demo
+        self.operate = operate
         self.clock = clock or system
         self.rule_names = {rule.id: rule.label or rule.id for rule in rules}
         self.policy = built_in_policy()
@@ -105,6 +115,9 @@ class Parts:
         self.codec = CursorCodec(
             keys=[key.get_secret_value().encode() for key in keys] or [secrets.token_bytes(32)]
         )
+        self.repeats = SqlIdempotencyStore(engine, idempotency_keys, clock=system)
+        self.rates = MemoryRateLimits(clock=system)
+        self.usage = UsageReport()
         limits = stream.model_dump(include=set(HubLimits.__dataclass_fields__))
         self.hub = Hub(bus, clock=system, limits=HubLimits(**limits))
         self.crashed: dict[str, str] = {}
@@ -121,6 +134,22 @@ class Parts:
     async def _run(self, flow: Statements[T], *, reads_only: bool) -> T:
         async with AsyncUnit(self.engine, reads_only=reads_only) as unit:
             return await unit.run(flow)
+
+    def service(self, replies: Replies) -> Service:
+        """Return what the library's routes work with."""
+        key = self.settings.api.audit_key
+        return Service(
+            read=self.read,
+            write=self.write,
+            dialect=self.engine.dialect.name,
+            replies=replies,
+            codec=self.codec,
+            clock=self.clock,
+            ids=self.ids,
+            policy=self.policy,
+            repeats=self.repeats,
+            audit_key=None if key is None else key.get_secret_value().encode(),
+        )
 
     async def find_principal(self, token: VerifiedToken) -> Principal | None:
         """Return the active user that a token names, as its row says now."""

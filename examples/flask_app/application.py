@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from flask import Flask, Response, request
 
-from evara_core.access.tenancy import topics_of
+from evara_core.access.tenancy import cache_key, topics_of
 from evara_core.adapters.answers import Answers
 from evara_core.adapters.flask.application import init_app
 from evara_core.adapters.flask.callers import (
@@ -22,16 +22,31 @@ from evara_core.adapters.flask.callers import (
 from evara_core.adapters.flask.replies import Replies
 from evara_core.adapters.flask.requests import declared_parameters, list_query
 from evara_core.adapters.flask.streams import event_stream
-from evara_core.errors import InvalidParameterError
-from evara_core.query.parser import parse_list_query
-from evara_core.query.spec import ListQuery
-from evara_core.storage.alerts import ACTIVE, RESOLVED
+from evara_core.adapters.flask.versions import VersionedPaths, current_version
+from evara_core.adapters.shapes import (
+    alert_shape,
+    detail_shape,
+    flat_stats,
+    node_shape,
+    shape,
+    stats_shape,
+)
+from evara_core.api.versioning import Change, Version, Versions
+from evara_core.caching.keys import CacheKey
+from evara_core.realtime.wire import event_frame
+from evara_core.serialization import dump_json, load_json
+from evara_core.storage.alerts import alert_list
 from evara_core.storage.dashboards import dashboard_stats
 from evara_core.storage.fleet import principal as stored_principal
+from evara_core.storage.reference.alerts import (
+    acknowledge,
+    alert_query,
+    alert_scope,
+    one_alert,
+)
+from evara_core.storage.reference.nodes import NODES, node_resource
+from evara_core.storage.resources import scope_in
 from evara_core.storage.units import Unit
-from fastapi_app import queries
-from fastapi_app.lists import ALERT_LIST, ALERTS, NODE_LIST, NODES
-from fastapi_app.shapes import alert_shape, detail_shape, frame, node_shape, stats_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,17 +57,27 @@ if TYPE_CHECKING:
     from evara_core.access.permissions import AccessPolicy
     from evara_core.access.principal import Principal
     from evara_core.access.tokens import VerifiedToken
+    from evara_core.caching.sync import SyncCache
     from evara_core.clock import Clock
     from evara_core.ids import IdSource
     from evara_core.query.cursor import CursorCodec
     from evara_core.realtime.hub import Hub
+    from evara_core.realtime.ports import Delivery
     from evara_core.storage.statements import Statements
 
 __all__ = ["Parts", "create_app"]
 
 T = TypeVar("T")
 
-_STATES = {"active": ACTIVE, "resolved": RESOLVED, "all": None}
+VERSIONS = Versions(
+    [
+        Version(name="1"),
+        Version(
+            name="2",
+            changes=(Change(about="Stats by status.", schema="stats", downgrade=flat_stats),),
+        ),
+    ]
+)
 _LONGEST_POSITION = 100
 
 
@@ -71,6 +96,8 @@ class Parts:
     """Into the loop of the hub."""
 
     rule_names: Mapping[str, str]
+    cache: SyncCache
+    stats_ttl_s: float = 2.0
     version: str = "1"
 
     def read(self, flow: Statements[T]) -> T:
@@ -99,38 +126,55 @@ def create_app(parts: Parts) -> Flask:
     _add_stream(app, parts, replies)
     guard = Guard(verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy)
     init_app(app, replies=replies, ids=parts.ids, guard=guard)
+    app.wsgi_app = VersionedPaths(  # type: ignore[method-assign] # Flask's documented way
+        app.wsgi_app, versions=VERSIONS, prefix="/api"
+    )
     return app
 
 
 def _add_nodes(app: Flask, parts: Parts, replies: Replies) -> None:
-    @app.get("/api/v1/nodes")
+    nodes = node_resource(new_id=parts.ids.new)
+
+    @app.get("/api/nodes")
     @RequirePermission("nodes:read")
     def list_nodes() -> Response:
-        query = list_query(NODES).within(queries.scope_in("nodes", current_principal()))
-        page = parts.read(NODE_LIST.records(query, parts.codec)).map(node_shape)
+        query = list_query(NODES)
+        page = parts.read(nodes.page(query, parts.codec, current_principal())).map(node_shape)
         return replies.success(page.rows, page=page)
 
-    @app.get("/api/v1/nodes/<node_id>")
+    @app.get("/api/nodes/<node_id>")
     @RequirePermission("nodes:read")
     def one_node(node_id: str) -> Response:
         declared_parameters()
-        return replies.success(detail_shape(parts.read(queries.node(node_id, current_principal()))))
+        found = parts.read(nodes.find(node_id, current_principal()))
+        assert nodes.etag is not None, "nodes have one"
+        return replies.success(detail_shape(found), headers={"ETag": nodes.etag(found)})
 
 
 def _add_alerts(app: Flask, parts: Parts, replies: Replies) -> None:
-    @app.get("/api/v1/alerts")
+    alerts = alert_list()
+
+    @app.get("/api/alerts")
     @RequirePermission("alerts:read")
     def list_alerts() -> Response:
-        query = _alert_query().within(queries.scope_in("alert_history", current_principal()))
-        page = parts.read(ALERT_LIST.records(query, parts.codec))
+        query = alert_query(list(request.args.items(multi=True)))
+        query = query.within(alert_scope(current_principal()))
+        page = parts.read(alerts.records(query, parts.codec))
         page = page.map(lambda row: alert_shape(row, parts.rule_names))
         return replies.success(page.rows, page=page)
 
-    @app.post("/api/v1/alerts/<alert_id>/acknowledge")
-    @RequirePermission("alerts:write")
-    def acknowledge(alert_id: str) -> Response:
+    @app.get("/api/alerts/<alert_id>")
+    @RequirePermission("alerts:read")
+    def explain(alert_id: str) -> Response:
         declared_parameters()
-        flow = queries.acknowledge(
+        found = parts.read(one_alert(alert_id, current_principal()))
+        return replies.success(alert_shape(found, parts.rule_names))
+
+    @app.post("/api/alerts/<alert_id>/acknowledge")
+    @RequirePermission("alerts:write")
+    def acknowledge_alert(alert_id: str) -> Response:
+        declared_parameters()
+        flow = acknowledge(
             alert_id,
             current_principal(),
             now=parts.clock.now(),
@@ -140,24 +184,22 @@ def _add_alerts(app: Flask, parts: Parts, replies: Replies) -> None:
         return replies.success(alert_shape(parts.write(flow), parts.rule_names))
 
 
-def _alert_query() -> ListQuery:
-    params = list(request.args.items(multi=True))
-    states = [value for name, value in params if name == "state"] or ["active"]
-    if len(states) > 1 or states[0] not in _STATES:
-        raise InvalidParameterError("state", "not one of the states", tuple(_STATES))
-    query = parse_list_query(ALERTS, [pair for pair in params if pair[0] != "state"])
-    condition = _STATES[states[0]]
-    return query if condition is None else query.within(condition)
-
-
 def _add_dashboard(app: Flask, parts: Parts, replies: Replies) -> None:
-    @app.get("/api/v1/dashboard/stats")
+    @app.get("/api/dashboard/stats")
     @RequirePermission("dashboard:read")
     def stats() -> Response:
         declared_parameters()
-        scope = queries.scope_in("counters", current_principal())
-        found = parts.read(dashboard_stats(scope))
-        return replies.success(stats_shape(found, now=parts.clock.now()))
+        who = current_principal()
+
+        def load() -> bytes:
+            found = parts.read(dashboard_stats(scope_in("counters", who)))
+            return dump_json(stats_shape(found, now=parts.clock.now()))
+
+        key = CacheKey(region="dashboard", scope=cache_key(who))
+        cached = parts.cache.get_or_load(key, load, ttl_s=parts.stats_ttl_s)
+        version = current_version() or VERSIONS.default
+        shown = VERSIONS.downgrade(version, "stats", load_json(cached.value))
+        return replies.success(shown, is_cached=cached.is_hit)
 
     @app.get("/health/live")
     @Public("asked by who restarts processes")
@@ -166,13 +208,13 @@ def _add_dashboard(app: Flask, parts: Parts, replies: Replies) -> None:
 
 
 def _add_stream(app: Flask, parts: Parts, replies: Replies) -> None:
-    @app.get("/api/v1/stream/position")
+    @app.get("/api/stream/position")
     @RequirePermission("stream:read")
     def position() -> Response:
         declared_parameters()
         return replies.success({"position": parts.hub.position})
 
-    @app.get("/api/v1/stream")
+    @app.get("/api/stream")
     @RequirePermission("stream:read")
     def stream() -> Response:
         declared_parameters()
@@ -184,4 +226,8 @@ def _add_stream(app: Flask, parts: Parts, replies: Replies) -> None:
             after=None if after is None else after[:_LONGEST_POSITION],
             expires_at=caller.token.expires_at,
         )
-        return event_stream(parts.portal.call(subscribe), portal=parts.portal, encode=frame)
+        return event_stream(parts.portal.call(subscribe), portal=parts.portal, encode=_encoded)
+
+
+def _encoded(delivery: Delivery) -> bytes:
+    return event_frame(shape(delivery))

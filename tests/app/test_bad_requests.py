@@ -138,13 +138,15 @@ async def test_too_many_streams_of_one_user_are_refused(platform: Platform) -> N
 async def test_other_methods_paths_and_bodies(platform: Platform) -> None:
     async with platform.client() as client:
         wrong_method = await client.delete("/api/v1/nodes")
-        nowhere = await client.get("/api/v2/nodes")
+        nowhere = await client.get("/api/v1/nothing")
+        unborn = await client.get("/api/v3/nodes")
         traversal = await client.get("/static/..%2f..%2fparts.py")
         slash = await client.get("/api/v1/nodes/")
 
     assert (wrong_method.status_code, wrong_method.headers["allow"]) == (405, "GET")
     assert nowhere.status_code == traversal.status_code == 404
     assert slash.status_code in {307, 404}
+    assert (unborn.status_code, refusal(unborn)["code"]) == (400, "UNSUPPORTED_VERSION")
     for response in (wrong_method, nowhere, traversal):
         refusal(response)
 

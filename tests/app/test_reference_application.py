@@ -261,7 +261,7 @@ async def test_outside_a_demonstration_there_are_no_demo_tokens(platform: Platfo
 async def test_the_interface_describes_itself(platform: Platform) -> None:
     described = (await platform.get("/openapi.json", None)).json()
 
-    assert {
+    assert set(described["paths"]) >= {
         "/api/v1/auth/me",
         "/api/v1/nodes",
         "/api/v1/nodes/{node_id}",
@@ -274,7 +274,7 @@ async def test_the_interface_describes_itself(platform: Platform) -> None:
         "/api/v1/rules/{rule_id}",
         "/api/v1/stream",
         "/api/v1/stream/position",
-    } == set(described["paths"])
+    }
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nodes", "/api/v1/stream"])

@@ -146,6 +146,10 @@ class Answers:
         links = () if page is None else self._links(asked, page)
         return Answer(status=status, body=body, headers=(*sent.items(), *links, *asked.also))
 
+    def empty(self, asked: Asked, *, headers: Mapping[str, str] | None = None) -> Answer:
+        """Return a 204: it is done, and there is nothing to show."""
+        return Answer(status=204, headers=(*(headers or {}).items(), *asked.also))
+
     def batch(self, asked: Asked, reply: BatchReply) -> Answer:
         """Return the answer to a batch: 200 or 201 for all of it, 207 for its parts."""
         return self.success(asked, reply.data, batch=reply, status=reply.status)

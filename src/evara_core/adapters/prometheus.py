@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from evara_core.api.usage import UsageReport
+
 __all__ = [
     "METRICS_MEDIA_TYPE",
     "HttpMetrics",
     "HttpMetricsMiddleware",
     "StatsCollector",
+    "UsageCollector",
     "metrics_bytes",
 ]
 
@@ -148,6 +151,31 @@ class StatsCollector(Collector):
                     value = len(value)
                 if isinstance(value, int | float):
                     yield _metric(source, field.name, float(value))
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield nothing: what is there is known at the scrape."""
+        yield from ()
+
+
+class UsageCollector(Collector):
+    """Tells who still calls what goes away: `evara_deprecated_calls_total{version, principal}`.
+
+    A series for each caller, of whom `api.usage.MOST_CALLERS` are remembered.
+    """
+
+    def __init__(self, usage: UsageReport) -> None:
+        self._usage = usage
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "evara_deprecated_calls",
+            "Calls of versions and routes that go away.",
+            labels=["version", "principal"],
+        )
+        for use in self._usage.uses():
+            family.add_metric([use.version, use.principal_id], use.calls)
+        yield family
 
     def describe(self) -> Iterator[Metric]:
         """Yield nothing: what is there is known at the scrape."""

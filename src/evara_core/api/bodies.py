@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from dataclasses import field as field_of
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from evara_core.errors import InvalidBodyError, InvalidParameterError
@@ -15,7 +16,7 @@ from evara_core.query.values import read_value
 from evara_core.serialization import dump_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from evara_core.query.ast import Value
     from evara_core.query.spec import Field
@@ -43,6 +44,9 @@ class Writable:
 
     is_fixed: bool = False
     """It is said of a new record, and never changed."""
+
+    check: Callable[[Any], str | None] | None = field_of(default=None, compare=False)
+    """From a value of the right type to what is wrong with it all the same; None: nothing."""
 
 
 def read_object(body: object, pointer: str = "") -> dict[str, Any]:
@@ -85,10 +89,22 @@ def read_members(
     found: dict[str, Value | None] = {}
     for name, each in by_name.items():
         if name in body:
-            found[name] = _read(each, f"/{name}", body[name])
+            found[name] = _checked(each, f"/{name}", body[name])
         elif is_new and each.is_required:
             raise InvalidBodyError(f"/{name}", "is missing")
     return found
+
+
+def _checked(writable: Writable, pointer: str, sent: object) -> Value | None:
+    value = _read(writable, pointer, sent)
+    if value is not None and writable.check is not None:
+        problem = writable.check(value)
+        if problem is not None:
+            raise InvalidBodyError(pointer, problem)
+    if isinstance(value, str) and len(value) < writable.field.min_length:
+        problem = f"shorter than {writable.field.min_length} characters"
+        raise InvalidBodyError(pointer, problem)
+    return value
 
 
 def _read(writable: Writable, pointer: str, value: object) -> Value | None:

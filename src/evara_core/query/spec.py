@@ -127,6 +127,9 @@ class Field:
     maximum: int | float | None = None
     """Bounds of a number that a filter may mention. Integers are of 64 bits by default."""
 
+    min_length: int = 0
+    """Shortest text that may be written."""
+
     max_length: int = 200
     """Longest text in a filter, in characters: longer than any label, short enough to index."""
 

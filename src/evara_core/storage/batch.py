@@ -138,7 +138,11 @@ class BatchWriter:
         is_inside = compile_predicate(scope)
         groups = defaultdict(list)
         for item in batch.items:
-            record = complete(item.values)
+            try:
+                record = complete(item.values)
+            except (DeniedError, InvalidInputError) as error:
+                batch.failures.add(item.index, error)
+                continue
             if is_inside({**dict.fromkeys(self._columns), **record}) is True:
                 groups[frozenset(record)].append((item, record))
             else:

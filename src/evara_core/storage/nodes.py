@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from evara_core.storage.criteria import Columns
     from evara_core.storage.statements import Statements
 
-__all__ = ["NODE_COLUMNS", "node_list", "node_record"]
+__all__ = ["NODE_COLUMNS", "node_list", "node_record", "node_selected"]
 
 _state = node_operational_state.c
 
@@ -70,7 +70,7 @@ def node_list(*, is_indexed: bool = True) -> ListSource:
             not, for want of FTS5. PostgreSQL finds out by itself.
     """
     search = SearchIndex(key=nodes.c.node_key, name="nodes_search") if is_indexed else None
-    return ListSource(_selected(), NODE_COLUMNS, search=search)
+    return ListSource(node_selected(), NODE_COLUMNS, search=search)
 
 
 def node_record(node_id: str, *, scope: Condition) -> Statements[dict[str, Any]]:
@@ -80,14 +80,15 @@ def node_record(node_id: str, *, scope: Condition) -> Statements[dict[str, Any]]
         NotFoundError: There is none in *scope*, which is a condition over the same names.
     """
     answer = yield Query(
-        _selected().where(nodes.c.node_id == node_id, compile_criteria(scope, NODE_COLUMNS))
+        node_selected().where(nodes.c.node_id == node_id, compile_criteria(scope, NODE_COLUMNS))
     )
     for row in answer.rows:
         return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     raise NotFoundError("node")
 
 
-def _selected() -> Select[Any]:
+def node_selected() -> Select[Any]:
+    """Return the statement that has `NODE_COLUMNS`, one row for each node."""
     columns = [column.label(name) for name, column in NODE_COLUMNS.items()]
     mapped = thingspeak_mappings.c.node_key == nodes.c.node_key
     return (

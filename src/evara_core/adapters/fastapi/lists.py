@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from evara_core._optional import provided_by
@@ -11,7 +12,9 @@ from evara_core.query.spec import Field, FieldType, ListQuery, ListSpec, Operato
 with provided_by("fastapi", package="fastapi"):
     from fastapi import Request
 
-__all__ = ["ListOf", "list_parameters"]
+__all__ = ["ListOf", "list_parameters", "list_query_of"]
+
+_QUERY: Final = "evara_list_query"
 
 _SCHEMA_OF: Final[dict[FieldType, dict[str, Any]]] = {
     FieldType.TEXT: {"type": "string"},
@@ -39,7 +42,23 @@ class ListOf:
         Raises:
             InvalidParameterError: A parameter is unknown, malformed or beyond a limit.
         """
-        return parse_list_query(self.spec, request.query_params.multi_items())
+        query = self.parse(request.query_params.multi_items())
+        request.scope.setdefault("state", {})[_QUERY] = query
+        return query
+
+    def parse(self, params: Sequence[tuple[str, str]]) -> ListQuery:
+        """Return what *params*, decoded names and values, ask: to be extended by a subclass.
+
+        Raises:
+            InvalidParameterError: A parameter is unknown, malformed or beyond a limit.
+        """
+        return parse_list_query(self.spec, params)
+
+
+def list_query_of(request: Request) -> ListQuery:
+    """Return what `ListOf`, a dependency of the route, has read of *request*."""
+    query: ListQuery = request.scope["state"][_QUERY]
+    return query
 
 
 def list_parameters(spec: ListSpec) -> dict[str, Any]:

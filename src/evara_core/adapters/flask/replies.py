@@ -51,6 +51,10 @@ class Replies:
         )
         return response_of(answer)
 
+    def empty(self) -> Response:
+        """Return a 204: it is done, and there is nothing to show."""
+        return response_of(self.answers.empty(asked()))
+
     def batch(self, reply: BatchReply) -> Response:
         """Return the answer to a batch: 200 or 201 for all of it, 207 for its parts."""
         return response_of(self.answers.batch(asked(), reply))

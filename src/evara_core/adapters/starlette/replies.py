@@ -76,6 +76,10 @@ class Replies:
         )
         return response_of(answer)
 
+    def empty(self, request: Request) -> Response:
+        """Return a 204: it is done, and there is nothing to show."""
+        return response_of(self._answers.empty(asked_by(request)))
+
     def batch(self, request: Request, reply: BatchReply) -> Response:
         """Return the answer to a batch: 200 or 201 for all of it, 207 for its parts."""
         return response_of(self._answers.batch(asked_by(request), reply))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VersionMiddleware"]
 
+_SERVED = frozenset({"http", "websocket"})
+
 
 class VersionMiddleware:
     """Finds the version of a request, takes it out of the path, and sends its headers.
@@ -47,7 +49,7 @@ class VersionMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         path = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(f"{self._prefix}/"):
+        if scope["type"] not in _SERVED or not path.startswith(f"{self._prefix}/"):
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
@@ -56,7 +58,11 @@ class VersionMiddleware:
         try:
             version = self._versions.choose(in_path=in_path, in_header=asked)
         except EvaraError as error:
-            await self._replies.error(connection, error)(scope, receive, send)
+            if scope["type"] == "http":
+                await self._replies.error(connection, error)(scope, receive, send)
+            else:
+                # Without a route it is refused: a socket has no body to say more in.
+                await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
         state |= {VERSION_KEY: version.name, PATH_KEY: path}

@@ -1,29 +1,42 @@
-"""How rows and messages look to clients: `docs/reference/http-api.md`."""
+"""How rows and messages of the reference schema look to clients, whatever the framework.
+
+`docs/reference/http-api.md` shows each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from evara_core.realtime.wire import event_frame
+from evara_core.access.tenancy import Nothing, cache_key, scope_of
+from evara_core.alerts.episodes import Severity
 from evara_core.serialization import dump_json, load_json
 from evara_core.telemetry.models import Quality
 from evara_core.telemetry.state import NodeStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from evara_core.access.authentication import Caller
+    from evara_core.access.permissions import AccessPolicy
     from evara_core.realtime.ports import Delivery
     from evara_core.storage.dashboards import DashboardStats
+    from evara_core.storage.series import Summary
     from evara_core.telemetry.models import Measured, Reading
 
 __all__ = [
     "alert_shape",
-    "frame",
+    "caller_shape",
+    "detail_shape",
+    "flat_stats",
     "in_telling_order",
     "node_shape",
     "reading_shape",
     "series_shape",
+    "shape",
+    "stats_shape",
+    "summary_shape",
 ]
 
 _TELLING = (
@@ -51,6 +64,7 @@ def in_telling_order(metrics: Iterable[str]) -> list[str]:
 
 
 def node_shape(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a node, or as much of it as was selected."""
     shape = dict(row)
     if "values" in shape:
         shape["values"] = {name: _unpacked(packed) for name, packed in shape["values"].items()}
@@ -58,11 +72,13 @@ def node_shape(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def detail_shape(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all of a node; `metrics` names what there is to draw, the most telling first."""
     shape = node_shape(row)
-    return shape | {"metrics": in_telling_order([*shape["metrics"], *shape["values"]])}
+    return shape | {"metrics": in_telling_order([*shape.get("metrics", ()), *shape["values"]])}
 
 
 def alert_shape(row: Mapping[str, Any], rule_names: Mapping[str, str]) -> dict[str, Any]:
+    """Return an episode, or as much of it as was selected, with the name of its rule."""
     shape = dict(row)
     if "rule_id" in shape:
         shape["rule_name"] = rule_names.get(shape["rule_id"], shape["rule_id"])
@@ -72,6 +88,7 @@ def alert_shape(row: Mapping[str, Any], rule_names: Mapping[str, str]) -> dict[s
 
 
 def reading_shape(reading: Reading) -> dict[str, Any]:
+    """Return a reading."""
     return {
         "measured_at": reading.measured_at,
         "received_at": reading.received_at,
@@ -82,17 +99,59 @@ def reading_shape(reading: Reading) -> dict[str, Any]:
 
 
 def stats_shape(stats: DashboardStats, *, now: datetime) -> dict[str, Any]:
+    """Return what a dashboard counts."""
     return {
         "total_nodes": stats.nodes,
-        **{
-            f"{status.lower()}_nodes": stats.nodes_by_status.get(status, 0) for status in NodeStatus
+        "nodes_by_status": {
+            status.lower(): stats.nodes_by_status.get(status, 0) for status in NodeStatus
         },
         "active_alerts": stats.active_alerts,
+        "active_alerts_by_severity": {
+            severity.value: stats.active_alerts_by_severity.get(severity, 0)
+            for severity in Severity
+        },
         "average_health_score": (
             None if stats.mean_health is None else round(stats.mean_health, 1)
         ),
+        "worst_health_score": stats.worst_health,
         "last_updated": now,
     }
+
+
+def flat_stats(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `stats_shape` as version 1 wrote it: a member for each status."""
+    told = {name: each for name, each in stats.items() if name not in _NOT_IN_VERSION_1}
+    by_status = stats["nodes_by_status"]
+    flat = {f"{status}_nodes": number for status, number in by_status.items()}
+    return {"total_nodes": told.pop("total_nodes"), **flat, **told}
+
+
+_NOT_IN_VERSION_1 = frozenset(
+    {"nodes_by_status", "active_alerts_by_severity", "worst_health_score"}
+)
+
+
+def caller_shape(caller: Caller, policy: AccessPolicy, *, name: str) -> dict[str, Any]:
+    """Return who calls, and what it may do: what introspection of its token says."""
+    who = caller.principal
+    scope = scope_of(who)
+    return {
+        "user_id": who.user_id,
+        "name": name,
+        "role": who.role,
+        "distributor_id": who.distributor_id,
+        "community_id": who.community_id,
+        "customer_id": who.customer_id,
+        "scope": "nothing" if isinstance(scope, Nothing) else cache_key(scope),
+        "permissions": sorted(policy.permissions_of(who.role)),
+        "token_issued_at": caller.token.issued_at,
+        "token_expires_at": caller.token.expires_at,
+    }
+
+
+def summary_shape(summary: Summary) -> dict[str, Any]:
+    """Return what a metric was in a piece of time."""
+    return asdict(summary)
 
 
 def series_shape(
@@ -124,13 +183,13 @@ def series_shape(
     }
 
 
-def frame(delivery: Delivery) -> bytes:
-    """Return the event that tells clients of *delivery*: encoded once for all of them."""
+def shape(delivery: Delivery) -> Delivery:
+    """Return a message as clients see it, before it is encoded for any of them."""
     if delivery.message.kind != "alert":
-        return event_frame(delivery)
+        return delivery
     told = load_json(delivery.message.body)
-    shape = {"kind": told["kind"], "alert": {"id": told["episode_id"], **told}}
-    return event_frame(replace(delivery, message=replace(delivery.message, body=dump_json(shape))))
+    body = dump_json({"kind": told["kind"], "alert": {"id": told["episode_id"], **told}})
+    return replace(delivery, message=replace(delivery.message, body=body))
 
 
 def _unpacked(packed: float | Sequence[Any] | None) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""The audit log as clients read it, each within its scope. Nobody writes it by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from evara_core.access.tenancy import TableRule, TenancyPolicy
+from evara_core.query.ast import SortKey
+from evara_core.query.spec import EQUALITY, ORDERING, Field, FieldType, ListSpec
+from evara_core.serialization import load_json
+from evara_core.storage.lists import ListSource
+from evara_core.storage.resources import Resource, selected_as
+from evara_core.storage.tables import audit_log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["AUDIT", "audit_resource", "audit_shape"]
+
+AUDIT = ListSpec(
+    name="audit",
+    fields=(
+        Field(
+            name="id", type=FieldType.INTEGER, is_nullable=False, about="Its place in the chain."
+        ),
+        Field(
+            name="at",
+            type=FieldType.MOMENT,
+            operators=ORDERING,
+            sortable=True,
+            is_nullable=False,
+        ),
+        Field(name="actor_id", operators=EQUALITY, is_nullable=False),
+        Field(name="action", operators=EQUALITY, is_nullable=False, about="The permission used."),
+        Field(name="resource", operators=EQUALITY, is_nullable=False),
+        Field(name="resource_id", operators=EQUALITY, is_nullable=False),
+        Field(name="is_allowed", type=FieldType.BOOLEAN, operators=EQUALITY, is_nullable=False),
+        Field(name="distributor_id"),
+        Field(name="community_id"),
+        Field(name="customer_id"),
+        Field(
+            name="content",
+            type=FieldType.DOCUMENT,
+            is_nullable=False,
+            about="All of the entry: what was, what is, and by what right.",
+            schema={"type": "object"},
+        ),
+        Field(name="digest", is_nullable=False, about="Of the entry and of the one before it."),
+    ),
+    default_sort=(SortKey("id", descending=True),),
+)
+
+_POLICY = TenancyPolicy(
+    {
+        "audit": TableRule(
+            distributor_id="distributor_id",
+            community_id="community_id",
+            customer_id="customer_id",
+        )
+    }
+)
+
+
+def audit_resource() -> Resource:
+    """Return the audit log. An entry shows what it says as the text that its digest is of."""
+    columns = {"id": audit_log.c.sequence, **dict(audit_log.c.items())}
+    public = {field.name: columns[field.name] for field in AUDIT.fields}
+    return Resource(
+        name="audit",
+        what="audit entry",
+        spec=AUDIT,
+        source=ListSource(select(audit_log), columns),
+        columns=columns,
+        selected=selected_as(select(audit_log), public),
+        policy=_POLICY,
+    )
+
+
+def audit_shape(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry as clients see it."""
+    shape = dict(record)
+    if "content" in shape:
+        shape["content"] = load_json(shape["content"])
+    return shape
