@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from evara_core.errors import InvalidInputError
-from evara_core.thingspeak.messages import Call, Request
-from evara_core.thingspeak.outgoing import render_bulk, render_update
+from evara_core.thingspeak.messages import FORM, Call, Request
+from evara_core.thingspeak.outgoing import render_bulk, render_bulk_csv, render_update
 from evara_core.thingspeak.protocol import (
     read_age,
     read_bulk,
@@ -34,10 +34,12 @@ class Calls:
     Args:
         is_key_in_url: Send keys as a query parameter. They then stand in the logs of every
             proxy on the way; only for servers that do not read the header.
+        is_bulk_csv: Send bulk updates as CSV where that can say all that they hold.
     """
 
-    def __init__(self, *, is_key_in_url: bool = False) -> None:
+    def __init__(self, *, is_key_in_url: bool = False, is_bulk_csv: bool = False) -> None:
         self._is_key_in_url = is_key_in_url
+        self._is_bulk_csv = is_bulk_csv
 
     def feed(
         self,
@@ -97,7 +99,7 @@ class Calls:
             method="POST",
             target="/update.json",
             body=render_update(entry),
-            content_type="application/x-www-form-urlencoded",
+            content_type=FORM,
             key=key,
             is_key_in_url=self._is_key_in_url,
         )
@@ -108,11 +110,13 @@ class Calls:
         self, channel_id: int, key: Key | None, entries: Sequence[NewEntry | Entry]
     ) -> Call[None]:
         """Write many rows. That they were accepted is all that the answer says."""
+        form = render_bulk_csv(entries) if self._is_bulk_csv else None
+        what = "json" if form is None else "csv"
         request = Request(
             method="POST",
-            target=f"/channels/{_checked(channel_id)}/bulk_update.json",
-            body=render_bulk(entries),
-            content_type="application/json",
+            target=f"/channels/{_checked(channel_id)}/bulk_update.{what}",
+            body=render_bulk(entries) if form is None else form,
+            content_type="application/json" if form is None else FORM,
             key=key,
             is_key_in_body=True,
         )

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
     from evara_core.thingspeak.keys import Key
 
-__all__ = ["KEY_HEADER", "Call", "Request", "Response"]
+__all__ = ["FORM", "KEY_HEADER", "Call", "Request", "Response"]
 
 T = TypeVar("T")
 
 KEY_HEADER: Final = "THINGSPEAKAPIKEY"
 """The documented one; a server takes any header whose name contains it."""
+
+
+FORM: Final = "application/x-www-form-urlencoded"
+"""The content type of a body of names and values."""
 
 
 class Request(NamedTuple):
@@ -37,7 +41,7 @@ class Request(NamedTuple):
     """The caller's wish: for servers that read no header."""
 
     is_key_in_body: bool = False
-    """The body is a JSON object that needs the key among its members."""
+    """The body is a JSON object or a form, not empty, that needs the key among its members."""
 
     def wire_target(self) -> str:
         """Return path and query as they go out: with the key, if the caller wishes that."""
@@ -59,6 +63,8 @@ class Request(NamedTuple):
         """Return the body as it goes out. Do not keep it."""
         if self.body is None or self.key is None or not self.is_key_in_body:
             return self.body
+        if self.content_type == FORM:
+            return b"write_api_key=%s&%s" % (self.key.reveal().encode(), self.body)
         return b'{"write_api_key":"%s",%s' % (self.key.reveal().encode(), self.body[1:])
 
     @override

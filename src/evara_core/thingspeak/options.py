@@ -56,6 +56,10 @@ class ClientOptions(TypedDict, total=False):
     """Send keys in the URL, where every proxy on the way writes them down; only for servers
     that do not read the header."""
 
+    is_bulk_csv: bool
+    """Send bulk updates as CSV, which is about half as long; as JSON still, where a value has
+    a comma, a bar, a line break, or is an empty text, which CSV cannot say."""
+
     requests_per_s: float
     """Send no more to the host, but for a burst of as many as there are connections. If not
     told, requests go as they come: reads are not limited by ThingSpeak."""
@@ -87,7 +91,10 @@ class ClientPlan:
         self.policy = options.get("policy", RetryPolicy())
         self.breakers = options.get("breakers") or Breakers()
         self.requests_per_s = options.get("requests_per_s")
-        calls = Calls(is_key_in_url=options.get("is_key_in_url", False))
+        calls = Calls(
+            is_key_in_url=options.get("is_key_in_url", False),
+            is_bulk_csv=options.get("is_bulk_csv", False),
+        )
         self.reads = Reads(
             calls,
             read_key=read_key,

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     from evara_core.thingspeak.models import Entry, Scalar
 
-__all__ = ["MAX_TEXT_BYTES", "check_entry", "new_entry", "render_bulk", "render_update"]
+__all__ = [
+    "MAX_TEXT_BYTES",
+    "check_entry",
+    "new_entry",
+    "render_bulk",
+    "render_bulk_csv",
+    "render_update",
+]
 
 MAX_TEXT_BYTES: Final = 255
 """Of a field and of the status, as UTF-8. The server would cut or refuse more."""
@@ -94,6 +101,26 @@ def render_bulk(entries: Sequence[NewEntry | Entry]) -> bytes:
         {"created_at": render_time(entry.created_at), **_members(entry)} for entry in entries
     ]
     return dump_json({"updates": updates})
+
+
+def render_bulk_csv(entries: Sequence[NewEntry | Entry]) -> bytes | None:
+    """Return *entries* as the form that `bulk_update.csv` takes, but for the key.
+
+    None: CSV cannot say it. Its commas, bars and line breaks have no other spelling, and an
+    empty text would arrive as nothing.
+    """
+    lines = []
+    for entry in entries:
+        members = _members(entry)
+        cells = [members.get(name, "") for name in _CSV_COLUMNS]
+        if any(text == "" or not _CSV_SPECIAL.isdisjoint(text) for text in members.values()):
+            return None
+        lines.append(",".join([render_time(entry.created_at), *cells]).rstrip(","))
+    return urlencode({"time_format": "absolute", "updates": "|".join(lines)}).encode()
+
+
+_CSV_COLUMNS = (*(name for _, name in FIELDS), "latitude", "longitude", "elevation", "status")
+_CSV_SPECIAL = frozenset(",|\r\n")
 
 
 def _members(entry: NewEntry | Entry) -> dict[str, str]:

@@ -170,6 +170,22 @@ class TransportContract:
         body = b'{"write_api_key":"%s","updates":[]}' % SECRET.encode()
         assert server.received[0].body == body
 
+    async def test_a_key_that_belongs_into_a_form_goes_there(self, carried: Carried) -> None:
+        bulk = Request(
+            method="POST",
+            target="/channels/9/bulk_update.csv",
+            body=b"updates=2026-01-01T00%3A00%3A00Z%2C1",
+            content_type="application/x-www-form-urlencoded",
+            key=Key(SECRET),
+            is_key_in_body=True,
+        )
+
+        with LoopbackServer(lambda _: reply(b"{}")) as server:
+            await carried(server, bulk)
+
+        body = b"write_api_key=%s&updates=2026-01-01T00%%3A00%%3A00Z%%2C1" % SECRET.encode()
+        assert server.received[0].body == body
+
     async def test_passes_retry_after_on(self, carried: Carried) -> None:
         script = reply(b"", status="429 Too Many Requests", headers={"Retry-After": "7"})
 
