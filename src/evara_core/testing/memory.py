@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from evara_core.alerts.episodes import AlertState, Phase, Transition, TransitionKind
+from evara_core.alerts.episodes import AlertState, Transition, TransitionKind
 from evara_core.errors import ConflictError, NotFoundError
 from evara_core.monitor.ports import (
     IngestReport,
@@ -243,7 +243,7 @@ class MemoryStore(IngestStore, OutboxStore, ReadingStore):
             position=row.watched.position if update.position is None else update.position,
         )
         for alert in update.alerts:
-            if alert.phase is Phase.NORMAL:
+            if alert.is_idle:
                 row.alerts.pop(alert.rule_id, None)
             else:
                 row.alerts[alert.rule_id] = alert
