@@ -9,6 +9,7 @@ from sqlalchemy import select
 from evara_core.errors import NotFoundError
 from evara_core.storage.criteria import compile_criteria
 from evara_core.storage.lists import ListSource
+from evara_core.storage.node_includes import NODE_INCLUDES
 from evara_core.storage.search import SearchIndex
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
@@ -63,6 +64,8 @@ NODE_COLUMNS: Columns = {
 def node_list(*, is_indexed: bool = True) -> ListSource:
     """Return the list of nodes, over `NODE_COLUMNS`: one statement for each page.
 
+    And one for each of `NODE_INCLUDES` that is asked for.
+
     Everything is a plain column, so that nothing can be loaded behind anyone's back.
 
     Args:
@@ -70,7 +73,7 @@ def node_list(*, is_indexed: bool = True) -> ListSource:
             not, for want of FTS5. PostgreSQL finds out by itself.
     """
     search = SearchIndex(key=nodes.c.node_key, name="nodes_search") if is_indexed else None
-    return ListSource(node_selected(), NODE_COLUMNS, search=search)
+    return ListSource(node_selected(), NODE_COLUMNS, includes=NODE_INCLUDES, search=search)
 
 
 def node_record(node_id: str, *, scope: Condition) -> Statements[dict[str, Any]]:
