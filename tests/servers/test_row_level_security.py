@@ -13,7 +13,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
-from tests.servers.walled import LOGINS, ROLES, WALLS, Logins, put_up, scope_for
+from tests.servers.walled import LOGINS, ROLES, WALLS, Logins, make_ready, scope_for
 
 from evara_core.access.principal import Role
 from evara_core.access.tenancy import All, Nothing, Rows, ScopeFault, Tenancy
@@ -35,6 +35,7 @@ from evara_core.storage.rls.binding import (
     within_scope,
 )
 from evara_core.storage.rls.check import Login, require_wall, wall_faults
+from evara_core.storage.rls.walls import put_up, take_down
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import alert_history, nodes, readings, users
 from evara_core.storage.units import AsyncUnit
@@ -89,7 +90,7 @@ def fleet():
 def walled(postgres_server) -> Logins:
     """One database with the wall, which tests leave as they found it."""
     with LOGINS.database(postgres_server.url) as made:
-        anyio.run(put_up, made, fleet)
+        anyio.run(make_ready, made, fleet)
         yield made
 
 
@@ -106,7 +107,7 @@ async def app(walled) -> AsyncIterator[AsyncEngine]:
 def own(postgres_server) -> Logins:
     """A database of the test's own, to break."""
     with LOGINS.database(postgres_server.url) as made:
-        anyio.run(put_up, made, fleet)
+        anyio.run(make_ready, made, fleet)
         yield made
 
 
@@ -271,11 +272,15 @@ def test_sqlite_has_no_such_wall():
             "INSERT INTO communities (community_id, distributor_id, name, created_at)"
             " VALUES ('c-9', 'd-2', 'C', now())"
         ),
-        "INSERT INTO readings (node_key, measured_at, entry_id, received_at)"
-        " VALUES (4, now(), 1, now())",
+        (
+            "INSERT INTO readings (node_key, measured_at, entry_id, received_at)"
+            " VALUES (4, now(), 1, now())"
+        ),
         "UPDATE readings SET node_key = 4",
-        "INSERT INTO alert_states (node_key, rule_id, rule_hash, phase, document)"
-        " VALUES (4, 'r', 'h', 'normal', '{}')",
+        (
+            "INSERT INTO alert_states (node_key, rule_id, rule_hash, phase, document)"
+            " VALUES (4, 'r', 'h', 'normal', '{}')"
+        ),
         "UPDATE audit_log SET content = ''",
         "DELETE FROM counters",
         "UPDATE users SET role = 'superadmin'",
@@ -296,11 +301,10 @@ async def test_what_leads_out_of_the_scope_is_refused(walled, forbidden):
     engine = blocking_engine_for(walled.app)
 
     with (
+        walled_engine(engine, SCOPES["d-1"], roles=ROLES).connect() as connection,
         pytest.raises(DBAPIError),
-        walled_engine(engine, SCOPES["d-1"], roles=ROLES).begin() as connection,
     ):
-        for statement in forbidden.split("; "):
-            connection.execute(text(statement))
+        connection.exec_driver_sql(forbidden)
     engine.dispose()
 
 
@@ -362,14 +366,13 @@ async def test_the_schema_goes_up_and_down_with_the_wall(own):
     owner = engine_for(own.owner)
     async with owner.begin() as connection:
         assert await connection.run_sync(difference) == []
-        for statement in WALLS.removal():
-            await connection.exec_driver_sql(statement)
+    async with AsyncUnit(owner) as unit:
+        await unit.run(take_down(WALLS))
 
     assert set(await ask(owner, "SELECT node_id FROM nodes")) == set(PLACES)
-    async with owner.begin() as connection:
-        for _ in range(2):
-            for statement in WALLS.statements():
-                await connection.exec_driver_sql(statement)
+    for _ in range(2):
+        async with AsyncUnit(owner) as unit:
+            await unit.run(put_up(WALLS))
     assert await ask(owner, "SELECT node_id FROM nodes") == []
     await migrate(owner, "base")
     await migrate(owner)
@@ -465,9 +468,8 @@ async def test_views_read_with_the_rights_of_who_reads(own):
     walls = type(WALLS)(WALLS.policy, roles=ROLES, views=["labels"])
     owner = engine_for(own.owner)
     await ask(owner, "CREATE VIEW labels AS SELECT node_id, label FROM nodes")
-    async with owner.begin() as connection:
-        for statement in walls.statements():
-            await connection.exec_driver_sql(statement)
+    async with AsyncUnit(owner) as unit:
+        await unit.run(put_up(walls))
 
     app = engine_for(own.app)
     assert set(await ask(app, "SELECT node_id FROM labels", SCOPES["c-1"])) == SEEN["c-1"]

@@ -16,6 +16,7 @@ from evara_core.storage.engine import engine_for
 from evara_core.storage.migrate import migrate
 from evara_core.storage.policy import reference_walls
 from evara_core.storage.rls.roles import WallRoles
+from evara_core.storage.rls.walls import put_up
 from evara_core.storage.statements import Statements
 from evara_core.storage.units import AsyncUnit
 
@@ -57,7 +58,7 @@ class LOGINS:
                     link.execute(f"DROP ROLE {user}")
 
 
-async def put_up(logins: Logins, fleet: Callable[[], Statements[None]]) -> None:
+async def make_ready(logins: Logins, fleet: Callable[[], Statements[None]]) -> None:
     """Migrate, fill, and put up the wall."""
     owner = engine_for(logins.owner)
     await migrate(owner)
@@ -65,9 +66,9 @@ async def put_up(logins: Logins, fleet: Callable[[], Statements[None]]) -> None:
         await unit.run(fleet())
     # Roles are the server's, and may be there from another test already.
     root = engine_for(logins.root)
+    async with AsyncUnit(root) as unit:
+        await unit.run(put_up(WALLS))
     async with root.begin() as connection:
-        for statement in WALLS.statements():
-            await connection.exec_driver_sql(statement)
         for group, login in ((ROLES.app, logins.app), (ROLES.superadmin, logins.superadmin)):
             await connection.exec_driver_sql(f"GRANT {group} TO {urlsplit(login).username}")
     await root.dispose()

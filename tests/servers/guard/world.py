@@ -331,7 +331,7 @@ class World:
             if connection.scalar(text(standing)) == len(WALLS.tables):
                 return
             for statement in WALLS.statements():
-                connection.exec_driver_sql(statement.replace("%", "%%"))
+                connection.execute(text(statement))
             if not connection.scalar(text(f"SELECT to_regrole('{LOGIN}') IS NOT NULL")):
                 connection.execute(
                     text(f"CREATE ROLE {LOGIN} LOGIN PASSWORD 'evara' IN ROLE {ROLES.app}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import cast, func, select
+from sqlalchemy import cast, func, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.ddl import sort_tables
 from sqlalchemy.types import String
@@ -20,6 +20,7 @@ from evara_core.errors import ConfigurationError
 from evara_core.query.ast import ALWAYS, NEVER
 from evara_core.storage.criteria import Binder, compile_criteria
 from evara_core.storage.rls.roles import WallRoles
+from evara_core.storage.statements import Query
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 
     from evara_core.access.tenancy import Kind
     from evara_core.storage.guard.policies import GuardPolicy
+    from evara_core.storage.statements import Statements
 
-__all__ = ["POLICY_DIGEST", "VERBS", "Walls"]
+__all__ = ["POLICY_DIGEST", "VERBS", "Walls", "put_up", "take_down"]
 
 POLICY_DIGEST: Final = """md5(concat_ws('|', p.polcmd, p.polpermissive, (
         SELECT string_agg(rolname::text, ',' ORDER BY rolname)
@@ -206,6 +208,18 @@ class Walls:
         return made
 
 
+def put_up(walls: Walls) -> Statements[None]:
+    """Build the wall. To be run by who owns the tables and may create roles."""
+    for statement in walls.statements():
+        yield Query(text(statement))
+
+
+def take_down(walls: Walls) -> Statements[None]:
+    """Take the wall away."""
+    for statement in walls.removal():
+        yield Query(text(statement))
+
+
 class _Settings(Binder):
     """The ids are settings of the transaction.
 
@@ -228,16 +242,16 @@ class _Settings(Binder):
 
 
 def _sql(element: Any) -> str:  # noqa: ANN401 - whatever compiles
-    text = str(element.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
-    return " ".join(text.split())
+    written = str(element.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True}))
+    return " ".join(written.split())
 
 
 def _quoted(name: str) -> str:
     return _DIALECT.identifier_preparer.quote(name)
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _in_schema(*commands: str) -> str:
