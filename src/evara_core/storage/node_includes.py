@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import select
 
 from evara_core.query.ast import SortKey
-from evara_core.storage.alerts import ALERT_COLUMNS
 from evara_core.storage.includes import Related
 from evara_core.storage.tables import alert_history, communities, customers, distributors, nodes
 
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
 __all__ = ["NODE_INCLUDES"]
+
+
+_alerts = alert_history.c
 
 
 def _owner(table: Table, key: str) -> Related:
@@ -42,8 +44,19 @@ NODE_INCLUDES: Final[Mapping[str, Related]] = {
     "alerts": Related(
         statement=select(alert_history)
         .join_from(alert_history, nodes)
-        .where(alert_history.c.resolved_at.is_(None)),
-        columns=ALERT_COLUMNS,
+        .where(_alerts.resolved_at.is_(None)),
+        columns={
+            "id": _alerts.episode_id,
+            "node_id": nodes.c.node_id,
+            "distributor_id": _alerts.distributor_id,
+            "community_id": _alerts.community_id,
+            "customer_id": _alerts.customer_id,
+            "rule_id": _alerts.rule_id,
+            "severity": _alerts.severity,
+            "fired_at": _alerts.fired_at,
+            "sentence": _alerts.fired_sentence,
+            "acknowledged_at": _alerts.acknowledged_at,
+        },
         parent="id",
         child="node_id",
         shown=("id", "rule_id", "severity", "fired_at", "sentence", "acknowledged_at"),
@@ -51,5 +64,5 @@ NODE_INCLUDES: Final[Mapping[str, Related]] = {
         sort=(SortKey("fired_at", descending=True),),
     ),
 }
-"""For `ListSource(…, includes=)` over `NODE_COLUMNS`. Alerts need a scope over `ALERT_COLUMNS`:
+"""For `ListSource(…, includes=)` over `NODE_COLUMNS`. Alerts need a scope over their tenancy:
 one that fired before the node changed hands is not its new owner's."""
