@@ -72,11 +72,8 @@ class Breakers:
         self._host = _State()
         self._channels: LRUCache[Hashable, _State] = LRUCache(MAX_CHANNELS)
         self._lock = threading.Lock()
-
-    @property
-    def is_calm(self) -> bool:
-        """Return whether nothing failed lately: then all are let in, and a success is no news."""
-        return not self._host.failures and not self._channels
+        self.is_calm = True
+        """Whether nothing failed lately: then all are let in, and a success is no news."""
 
     def admit(self, channel: Hashable, who: object, *, now_s: float) -> None:
         """Let *who* ask, or refuse. Whoever was let in reports with `note` or `leave`.
@@ -114,6 +111,7 @@ class Breakers:
                 _fail(state, self._channel_policy, who, now_s)
             elif channel in self._channels:
                 _leave(self._channels[channel], who)
+            self.is_calm = not self._host.failures and not self._channels
 
     def leave(self, channel: Hashable, who: object) -> None:
         """Let another one try: *who* was let in and ends without knowing how it went."""

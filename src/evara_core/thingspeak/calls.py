@@ -68,7 +68,8 @@ class Calls:
             target += "&end=" + render_query_time(end)
         if extras:
             target += extras
-        return Call(self._get(target, key), read_feed, channel_id)
+        request = Request(target, key, "GET", None, None, self._is_key_in_url)
+        return Call(request, read_feed, channel_id)
 
     def last(self, channel_id: int, key: Key | None, *, extras: str = "") -> Call[Entry | None]:
         """The newest row by id; None: no data, or no access."""

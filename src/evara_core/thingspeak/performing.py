@@ -49,10 +49,9 @@ class _Performing:
         self._chance = plan.chance
 
     def _note_success(self, call: Call[Any]) -> None:
-        if not self._breakers.is_calm:
-            # Something failed while this was on the way.
-            road = (call.channel_id, call.request.key)
-            self._breakers.note(road, call, None, now_s=self._elapsed_s())
+        """Note that *call* went well while something else failed."""
+        road = (call.channel_id, call.request.key)
+        self._breakers.note(road, call, None, now_s=self._elapsed_s())
 
 
 class AsyncPerformer(_Performing):
@@ -144,7 +143,8 @@ class AsyncPerformer(_Performing):
                 raise
             else:
                 self._slots.release()
-                self._note_success(call)
+                if not self._breakers.is_calm:
+                    self._note_success(call)
                 return answer
         return await self._fetch_patiently(call, failure, started_s)
 
@@ -288,7 +288,8 @@ class Performer(_Performing):
                 raise
             else:
                 self._slots.release()
-                self._note_success(call)
+                if not self._breakers.is_calm:
+                    self._note_success(call)
                 return answer
         return self._fetch_patiently(call, failure, started_s)
 
