@@ -7,7 +7,8 @@ by the library itself: an application hands each part to what it is for.
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -19,6 +20,7 @@ __all__ = [
     "AuthSettings",
     "DatabaseSettings",
     "MonitorLimits",
+    "NotifySettings",
     "Settings",
     "StreamSettings",
     "ThingSpeakSettings",
@@ -207,6 +209,30 @@ class UpkeepSettings(_Group):
     """Published messages that stay in the outbox, for processes without a relay."""
 
 
+class NotifySettings(_Group):
+    """Who is told of alerts, and by what: `monitor.notify_setup`."""
+
+    file: Path | None = None
+    """Receivers and routes of a single installation, as YAML, JSON or TOML: docs/how-to/notify.
+    Those in the database come beside them."""
+
+    sealing_keys: tuple[SecretStr, ...] = ()
+    """Keys that the secrets of receivers are sealed with in the database, the newest first:
+    `access.sealing.new_sealing_key` makes one. None: they are stored as they are."""
+
+    allow_internal: bool = False
+    """Whether webhooks of the platform, never those of tenants, may go to internal addresses."""
+
+    smtp_host: str = ""
+    """The server that all mail goes through. None: there is no mail."""
+
+    smtp_port: Annotated[int, Field(ge=1, le=65_535)] = 587
+    smtp_sender: str = ""
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: SecretStr | None = None
+
+
 class ThingSpeakSettings(_Group):
     """Where channels are read."""
 
@@ -236,6 +262,7 @@ class Settings(BaseSettings):
     stream: StreamSettings = StreamSettings()
     monitor: MonitorLimits = MonitorLimits()
     upkeep: UpkeepSettings = UpkeepSettings()
+    notify: NotifySettings = NotifySettings()
     thingspeak: ThingSpeakSettings = ThingSpeakSettings()
 
     host: str = "127.0.0.1"
