@@ -35,9 +35,13 @@ MAX_TOKEN_BYTES: Final = 8192
 """What servers commonly allow for all headers of a request together (nginx: 8 KiB a line)."""
 
 _MAX_HEADER_CHARS: Final = 512
+_MAX_DEPTH: Final = 32
+"""Of arrays and objects in each other. No issuer nests claims in more than a few; how deep a
+JSON parser itself goes differs between versions of Python."""
 _HEADER_NAMES: Final = frozenset({"alg", "typ", "kid"})
 _KID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]+")
+_JSON_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 
 
@@ -135,11 +139,13 @@ def encode_base64url(value: bytes) -> str:
 
 
 def parse_object(value: bytes) -> dict[str, object]:
-    """Return the JSON object in *value*: UTF-8, no name twice, no NaN, no infinities.
+    """Return the JSON object in *value*: UTF-8, no name twice, no NaN, nested 32 deep at most.
 
     Raises:
         UnauthenticatedError: It is anything else.
     """
+    if _is_too_deep(value):
+        raise UnauthenticatedError(TokenFault.MALFORMED)
     try:
         parsed = _DECODER.decode(value.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -147,6 +153,19 @@ def parse_object(value: bytes) -> dict[str, object]:
     if not isinstance(parsed, dict):
         raise UnauthenticatedError(TokenFault.MALFORMED)
     return parsed
+
+
+def _is_too_deep(value: bytes) -> bool:
+    if value.count(b"[") + value.count(b"{") <= _MAX_DEPTH:
+        return False
+    depth = deepest = 0
+    for character in _JSON_STRING.sub(b"", value):
+        if character in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in b"]}":
+            depth -= 1
+    return deepest > _MAX_DEPTH
 
 
 def _kid(header: Mapping[str, object]) -> str | None:
