@@ -84,7 +84,7 @@ async def test_a_stream_begins_with_the_pause_and_carries_what_comes() -> None:
     assert headers[b"cache-control"] == b"private, no-store, no-transform"
     assert headers[b"x-accel-buffering"] == b"no"
     assert b"content-length" not in headers
-    assert peer.sent[1]["body"] == b"retry: 3000\n\n"
+    assert peer.sent[1]["body"] == b"retry: 3000\n\n:\nid: e-0\n\n"
     events = list(EventParser().feed(peer.body))
     assert (events[0].event, events[0].last_id) == ("alert", "e-1")
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evara_core.realtime.subscription import Bye, Event, Resync
-from evara_core.realtime.wire import bye_frame, heartbeat_frame, resync_frame
+from evara_core.realtime.wire import (
+    bye_frame,
+    heartbeat_frame,
+    resync_frame,
+    retry_frame,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -13,13 +18,19 @@ if TYPE_CHECKING:
     from evara_core.realtime.ports import BusPosition, Delivery
     from evara_core.realtime.subscription import Item
 
-__all__ = ["STREAM_HEADERS", "frames_of", "is_last"]
+__all__ = ["STREAM_HEADERS", "frames_of", "is_last", "opening_frame"]
 
 STREAM_HEADERS = {
     # "no-transform" and "X-Accel-Buffering" keep proxies from collecting what is to flow.
     "Cache-Control": "private, no-store, no-transform",
     "X-Accel-Buffering": "no",
 }
+
+
+def opening_frame(*, retry_ms: int, position: BusPosition | None) -> bytes:
+    """Return how a stream begins: what to do after a break, and where it stands."""
+    place = b"" if position is None else heartbeat_frame(position)
+    return retry_frame(retry_ms) + place
 
 
 def frames_of(

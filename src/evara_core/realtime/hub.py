@@ -167,14 +167,18 @@ class Hub:
                 if client.behind is None:
                     self._list(client)
 
+    def let_all_go(self, code: ByeCode) -> None:
+        """End every stream with *code*. Others may come."""
+        for client in list(self._clients):
+            self._let_go(client, code)
+
     async def drain(self, *, grace_s: float = 2.0) -> None:
         """Tell every client to come back later, and wait until they are gone.
 
         Nobody is admitted any more. Returns after *grace_s* at the latest.
         """
         self._is_closed = True
-        for client in list(self._clients):
-            self._let_go(client, ByeCode.SHUTTING_DOWN)
+        self.let_all_go(ByeCode.SHUTTING_DOWN)
         with anyio.move_on_after(grace_s):
             while self._clients:
                 self._nobody = anyio.Event()

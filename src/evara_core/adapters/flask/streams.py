@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from evara_core._optional import provided_by
-from evara_core.adapters.frames import STREAM_HEADERS, frames_of, is_last
+from evara_core.adapters.frames import STREAM_HEADERS, frames_of, is_last, opening_frame
 from evara_core.errors import ClosedError, UpstreamError
-from evara_core.realtime.wire import Reconnect, event_frame, retry_frame
+from evara_core.realtime.wire import Reconnect, event_frame
 
 with provided_by("flask", package="flask"):
     from flask import Response
@@ -57,7 +57,7 @@ def event_stream(
     retry_ms = reconnect.draw_ms(chance)
 
     def frames() -> Iterator[bytes]:
-        yield retry_frame(retry_ms)
+        yield opening_frame(retry_ms=retry_ms, position=subscription.position)
         is_over = False
         while not is_over:
             try:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from evara_core._optional import provided_by
-from evara_core.adapters.frames import STREAM_HEADERS, frames_of, is_last
+from evara_core.adapters.frames import STREAM_HEADERS, frames_of, is_last, opening_frame
 from evara_core.errors import ClosedError, UpstreamError
-from evara_core.realtime.wire import Reconnect, event_frame, retry_frame
+from evara_core.realtime.wire import Reconnect, event_frame
 
 with provided_by("fastapi", package="starlette"):
     from starlette.responses import Response
@@ -89,7 +89,7 @@ class EventStreamResponse(Response):
                     "headers": self.raw_headers,
                 }
             )
-        body = retry_frame(self._retry_ms)
+        body = opening_frame(retry_ms=self._retry_ms, position=self._subscription.position)
         is_over = False
         while not is_over:
             with anyio.fail_after(self._send_timeout_s):
