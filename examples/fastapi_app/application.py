@@ -13,12 +13,14 @@ from starlette.staticfiles import StaticFiles
 from evara_core.adapters.fastapi.alerts import alert_router
 from evara_core.adapters.fastapi.application import install
 from evara_core.adapters.fastapi.callers import Guard
+from evara_core.adapters.fastapi.described import errors_of
 from evara_core.adapters.fastapi.openapi import describe
 from evara_core.adapters.fastapi.operations import catalogue_router, metrics_router, usage_router
 from evara_core.adapters.fastapi.rates import RateLimited
 from evara_core.adapters.fastapi.resources import resource_router
 from evara_core.adapters.fastapi.routes import declared_parameters_only
 from evara_core.adapters.fastapi.rules import rule_router
+from evara_core.adapters.fastapi.streams import SOCKET_REASON
 from evara_core.adapters.fastapi.telemetry import telemetry_router
 from evara_core.adapters.prometheus import (
     METRICS_MEDIA_TYPE,
@@ -54,7 +56,14 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-_OPEN = {"/static": "the page's files", "/openapi.json": "describes the interface"}
+_OPEN = {
+    "/static": "the page's files",
+    "/openapi.json": "describes the interface",
+    "/api/stream/socket": SOCKET_REASON,
+}
+_REFUSALS = errors_of(
+    "INVALID_PARAMETER", "UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED", "SERVICE_UNAVAILABLE"
+)
 _STATIC = Path(__file__).parent / "static"
 _MINUTE_S = 60.0
 _NODE = {"label": "Bakul OHT-01", "kind": "tank", "category": "OHT", "capacity_text": "2.00L L"}
@@ -80,7 +89,8 @@ def create_app(parts: Parts) -> FastAPI:
     )
     replies = Replies(clock=parts.clock, version=parts.settings.api.version)
     metrics = CollectorRegistry()
-    app.include_router(_api(parts, parts.service(replies)))
+    guard = Guard(verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy)
+    app.include_router(_api(parts, parts.service(replies), guard))
     app.include_router(around.router(parts, replies))
     app.include_router(metrics_router(lambda: metrics_bytes(metrics), METRICS_MEDIA_TYPE))
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
@@ -89,14 +99,13 @@ def create_app(parts: Parts) -> FastAPI:
         BodyLimitMiddleware, replies=replies, most_bytes=parts.settings.api.max_body_bytes
     )
     app.add_middleware(VersionMiddleware, versions=VERSIONS, replies=replies, prefix="/api")
-    guard = Guard(verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy)
     install(app, replies=replies, ids=parts.ids, guard=guard, open_paths=_OPEN)
     app.add_middleware(SecurityHeadersMiddleware)
     describe(app, prefix="/api", version="1")
     return app
 
 
-def _api(parts: Parts, service: Service) -> APIRouter:
+def _api(parts: Parts, service: Service, guard: Guard) -> APIRouter:
     """Return what is below `/api`: the version is taken out of the path before it gets here."""
     limits = parts.settings.api
     rates = RateLimited(
@@ -130,9 +139,9 @@ def _api(parts: Parts, service: Service) -> APIRouter:
     for make in (distributor_resource, community_resource, customer_resource, user_resource):
         api.include_router(resource_router(make(new_id=new_id), service))
     api.include_router(resource_router(audit_resource(), service, show=audit_shape))
-    api.include_router(alert_router(service, rule_names=parts.rule_names, operate=parts.operate))
+    api.include_router(alert_router(service, rule_names=parts.rule_names))
     api.include_router(rule_router(service, nodes))
-    api.include_router(streams.router(parts, service.replies))
+    api.include_router(streams.router(parts, service, guard, nodes), responses=_REFUSALS)
     api.include_router(usage_router(parts.usage, service.replies))
     api.include_router(catalogue_router(service.replies))
     api.include_router(public.router(service.replies))

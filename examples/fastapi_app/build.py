@@ -12,6 +12,7 @@ import anyio
 from evara_core.alerts.defaults import default_rules
 from evara_core.clock import SystemClock
 from evara_core.errors import MissingExtraError
+from evara_core.monitor.operators import OperatorWatch
 from evara_core.monitor.runner import Monitor
 from evara_core.monitor.settings import MonitorSettings
 from evara_core.monitor.tenants import RuleWatch, TenantJudge
@@ -19,6 +20,7 @@ from evara_core.realtime.memory import MemoryBus
 from evara_core.storage.engine import EngineLimits, engine_for
 from evara_core.storage.ingest import SqlIngestStore
 from evara_core.storage.migrate import migrate
+from evara_core.storage.operations import SqlActionStore
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.readings import SqlReadingStore
 from evara_core.storage.rules import add_missing, all_rules, rules_stamp
@@ -30,15 +32,11 @@ from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport
 from fastapi_app.parts import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.access.tokens import TokenVerifier
-    from evara_core.adapters.fastapi.alerts import Operate
-    from evara_core.alerts.engine import AlertEngine
-    from evara_core.alerts.episodes import Transition
     from evara_core.alerts.rules import AlertRule
     from evara_core.clock import Clock
     from evara_core.monitor.waiting import Sleep
@@ -119,17 +117,10 @@ async def open_parts(
             rule_watch=_rule_watch(engine, monitor, judge),
             clock=clock,
             demo=demo,
-            operate=_operate(monitor, judge),
+            operator_watch=OperatorWatch(
+                store=SqlActionStore(engine), judge=judge, act=monitor.act, clock=clock
+            ),
         )
-
-
-def _operate(monitor: Monitor, judge: TenantJudge) -> Operate:
-    async def operate(
-        distributor_id: str, do: Callable[[AlertEngine, datetime], Sequence[Transition]]
-    ) -> None:
-        await monitor.act(lambda now: do(judge.engine(distributor_id), now))
-
-    return operate
 
 
 def _rule_watch(engine: AsyncEngine, monitor: Monitor, judge: TenantJudge) -> RuleWatch:

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from evara_core.access.principal import Principal
     from evara_core.access.tokens import TokenVerifier, VerifiedToken
-    from evara_core.adapters.fastapi.alerts import Operate
     from evara_core.adapters.starlette.replies import Replies
     from evara_core.alerts.rules import AlertRule
     from evara_core.clock import Clock
+    from evara_core.monitor.operators import OperatorWatch
     from evara_core.monitor.runner import Monitor
     from evara_core.monitor.tenants import RuleWatch
     from evara_core.realtime.ports import Bus
@@ -80,7 +80,7 @@ class Parts:
             and streams expire by the system's in any case.
         monitor: None: another process runs it.
         demo: None: this is no demonstration, and there is no such thing.
-        operate: Reaches the engines that judge; None: they run in another process.
+        operator_watch: Brings what people say of alerts to the engine; None: another process does.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Parts:
         rule_watch: RuleWatch | None = None,
         clock: Clock | None = None,
         demo: DemoUsers | None = None,
-        operate: Operate | None = None,
+        operator_watch: OperatorWatch | None = None,
     ) -> None:
         stream, keys = settings.stream, settings.api.cursor_keys
         system = SystemClock()
@@ -106,7 +106,7 @@ class Parts:
         self.monitor = monitor
         self.rule_watch = rule_watch
         self.demo = demo
-        self.operate = operate
+        self.operator_watch = operator_watch
         self.clock = clock or system
         self.rule_names = {rule.id: rule.label or rule.id for rule in rules}
         self.policy = built_in_policy()
@@ -166,6 +166,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
             tasks.start_soon(kept_up, parts, "monitor", parts.monitor.run)
         if parts.rule_watch is not None:
             tasks.start_soon(kept_up, parts, "rules", parts.rule_watch.run)
+        if parts.operator_watch is not None:
+            tasks.start_soon(kept_up, parts, "operators", parts.operator_watch.run)
         try:
             yield
         finally:

@@ -13,6 +13,7 @@ import anyio
 import uvicorn
 from typing_extensions import override
 
+from evara_core.adapters.starlette.sockets import SERVER_OPTIONS
 from evara_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="none",
+        **SERVER_OPTIONS,
         lifespan="on",
         timeout_graceful_shutdown=_GRACE_S,
     )

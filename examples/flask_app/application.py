@@ -35,11 +35,10 @@ from evara_core.api.versioning import Change, Version, Versions
 from evara_core.caching.keys import CacheKey
 from evara_core.realtime.wire import event_frame
 from evara_core.serialization import dump_json, load_json
-from evara_core.storage.alerts import alert_list
+from evara_core.storage.alerts import acknowledge, alert_list
 from evara_core.storage.dashboards import dashboard_stats
 from evara_core.storage.fleet import principal as stored_principal
 from evara_core.storage.reference.alerts import (
-    acknowledge,
     alert_query,
     alert_scope,
     one_alert,
@@ -176,10 +175,9 @@ def _add_alerts(app: Flask, parts: Parts, replies: Replies) -> None:
         declared_parameters()
         flow = acknowledge(
             alert_id,
-            current_principal(),
-            now=parts.clock.now(),
-            message_id=str(parts.ids.new()),
-            dialect=parts.engine.dialect.name,
+            scope=alert_scope(current_principal()),
+            by=current_principal().user_id,
+            at=parts.clock.now(),
         )
         return replies.success(alert_shape(parts.write(flow), parts.rule_names))
 

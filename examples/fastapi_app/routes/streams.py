@@ -1,74 +1,62 @@
-"""The live stream, and the place in it to start from."""
+"""The live stream, as server-sent events and as a WebSocket, and how things stand before it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
-from pydantic import BaseModel
-
-from evara_core.access.tenancy import topics_of
-from evara_core.adapters.fastapi.callers import Caller, RequirePermission, current_caller
-from evara_core.adapters.fastapi.described import answers_of, errors_of
-from evara_core.adapters.shapes import shape
-from evara_core.adapters.starlette.streams import EventStreamResponse
-from evara_core.realtime.wire import event_frame
+from evara_core.adapters.fastapi.streams import LiveStream, stream_router
+from evara_core.adapters.shapes import alert_shape, node_shape, shape, stats_shape
+from evara_core.query.parser import parse_list_query
+from evara_core.realtime.session import SocketLimits
+from evara_core.storage.alerts import alert_list
+from evara_core.storage.dashboards import dashboard_stats
+from evara_core.storage.reference.alerts import alert_query, alert_scope
+from evara_core.storage.resources import scope_in
 
 if TYPE_CHECKING:
-    from evara_core.adapters.starlette.replies import Replies
-    from evara_core.realtime.ports import Delivery
+    from fastapi import APIRouter
+
+    from evara_core.access.principal import Principal
+    from evara_core.adapters.fastapi.callers import Guard
+    from evara_core.adapters.fastapi.service import Service
+    from evara_core.storage.resources import Resource
+    from evara_core.storage.statements import Statements
     from fastapi_app.parts import Parts
 
 __all__ = ["router"]
 
-_LONGEST_POSITION = 100
-_ERRORS = errors_of(
-    "INVALID_PARAMETER", "UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED", "SERVICE_UNAVAILABLE"
-)
+_MOST = [("limit", "100")]
+"""Of a snapshot: a page reads the rest of a long list in pages."""
 
 
-class Position(BaseModel):
-    """Where the stream stands."""
+def router(parts: Parts, service: Service, guard: Guard, nodes: Resource) -> APIRouter:
+    """Return the routes below `/stream`."""
+    alerts = alert_list()
 
-    position: str
+    def found(principal: Principal) -> Statements[dict[str, Any]]:
+        listed = yield from nodes.page(
+            parse_list_query(nodes.spec, _MOST), service.codec, principal
+        )
+        active = alert_query(_MOST).within(alert_scope(principal))
+        told = yield from alerts.records(active, service.codec)
+        stats = yield from dashboard_stats(scope_in("counters", principal))
+        return {
+            "nodes": [node_shape(row) for row in listed.rows],
+            "alerts": [alert_shape(row, parts.rule_names) for row in told.rows],
+            "stats": stats_shape(stats, now=parts.clock.now()),
+            "is_whole": listed.next is None and told.next is None,
+        }
 
-
-def router(parts: Parts, replies: Replies) -> APIRouter:
-    """Return `/stream` and `/stream/position`."""
-    needs = [Depends(RequirePermission("stream:read"))]
-    routes = APIRouter(tags=["stream"], dependencies=needs, responses=_ERRORS)
-
-    @routes.get("/stream/position", responses=answers_of(Position))
-    async def position(request: Request) -> Response:
-        """Say where the stream stands. Take it before you read a snapshot."""
-        return replies.success(request, {"position": parts.hub.position})
-
-    @routes.get(
-        "/stream",
-        response_class=Response,
-        responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    limits = parts.settings.stream
+    return stream_router(
+        LiveStream(
+            hub=parts.hub,
+            guard=guard,
+            replies=service.replies,
+            read_snapshot=lambda principal: service.read(found(principal)),
+            shape=shape,
+            limits=SocketLimits(
+                heartbeat_s=limits.heartbeat_s, send_timeout_s=limits.send_timeout_s
+            ),
+        )
     )
-    async def stream(
-        caller: Annotated[Caller, Depends(current_caller)],
-        last_event_id: Annotated[str | None, Header()] = None,
-    ) -> Response:
-        """Tell what happens, as server-sent events, from `Last-Event-ID` on."""
-        subscription = await parts.hub.subscribe(
-            principal_id=caller.principal.user_id,
-            topics=topics_of(caller.principal),
-            after=last_event_id[:_LONGEST_POSITION] if last_event_id is not None else None,
-            expires_at=caller.token.expires_at,
-        )
-        limits = parts.settings.stream
-        return EventStreamResponse(
-            subscription,
-            encode=_encoded,
-            heartbeat_s=limits.heartbeat_s,
-            send_timeout_s=limits.send_timeout_s,
-        )
-
-    return routes
-
-
-def _encoded(delivery: Delivery) -> bytes:
-    return event_frame(shape(delivery))

@@ -105,6 +105,9 @@ class Resource:
     etag: Callable[[Mapping[str, Any]], str] | None = None
     """The entity tag of a record, for `If-Match`."""
 
+    scopes: Callable[[Principal], Mapping[str, Condition]] | None = None
+    """What a caller may see of each include that is not public."""
+
     detail: Callable[[str], Statements[Mapping[str, Any]]] | None = None
     """From the key of a record to what else a single one shows."""
 
@@ -117,7 +120,9 @@ class Resource:
             DeniedError: It may see none of them.
             InvalidCursorError: The cursor is none, or of another query or caller.
         """
-        return (yield from self.source.records(query.within(self.scope(principal)), codec))
+        scopes = None if self.scopes is None else self.scopes(principal)
+        own = query.within(self.scope(principal))
+        return (yield from self.source.records(own, codec, scopes=scopes))
 
     def find(self, key: str, principal: Principal) -> Statements[dict[str, Any]]:
         """End with one record.

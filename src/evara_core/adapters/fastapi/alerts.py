@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Any, Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -19,25 +19,20 @@ from evara_core.adapters.fastapi.models import record_model
 from evara_core.adapters.fastapi.resources import READ_ERRORS, WRITE_ERRORS
 from evara_core.adapters.fastapi.service import Service
 from evara_core.adapters.shapes import alert_shape
-from evara_core.alerts.engine import AlertEngine
-from evara_core.alerts.episodes import Transition
-from evara_core.errors import NotFoundError
+from evara_core.query.ast import Condition
 from evara_core.query.spec import Field, ListQuery
-from evara_core.storage.alerts import alert_list
+from evara_core.storage import alerts as stored
+from evara_core.storage import operations
 from evara_core.storage.batch import Change
 from evara_core.storage.recording import Act, record_changes
 from evara_core.storage.reference import alerts
+from evara_core.storage.resources import scope_in
 from evara_core.storage.statements import Statements
 
 with provided_by("fastapi", package="fastapi"):
     from fastapi import APIRouter, Depends, Path, Request, Response
 
-__all__ = ["AlertListOf", "Operate", "alert_router"]
-
-Operate: TypeAlias = Callable[
-    [str, Callable[[AlertEngine, datetime], Sequence[Transition]]], Awaitable[object]
-]
-"""Let a distributor's engine do something, and store and tell what comes of it."""
+__all__ = ["AlertListOf", "alert_router"]
 
 _MOST_HOURS: Final = 24 * 30
 
@@ -86,21 +81,21 @@ class AlertListOf(ListOf):
         return alerts.alert_query(params)
 
 
-def alert_router(
-    service: Service, *, rule_names: Mapping[str, str], operate: Operate | None = None
-) -> APIRouter:
+def alert_router(service: Service, *, rule_names: Mapping[str, str]) -> APIRouter:
     """Return the routes below `/alerts`.
+
+    What people say is stored at once; `monitor.operators.OperatorWatch` brings it to the engine
+    within a second, in whatever process that runs.
 
     Args:
         service: What they work with.
         rule_names: By id: what rules are called.
-        operate: Reaches the engine that judges. None: it runs in another process; then alerts
-            can be seen and acknowledged, and not shelved.
     """
-    routes = _Alerts(service, rule_names, operate)
+    routes = _Alerts(service, rule_names)
     router = APIRouter(prefix="/alerts", tags=["alerts"])
     _add_reads(router, routes)
-    _add_words(router, routes)
+    _add_acknowledging(router, routes)
+    _add_wishes(router, routes)
     return router
 
 
@@ -130,8 +125,8 @@ def _add_reads(router: APIRouter, routes: _Alerts) -> None:
         return routes.service.replies.success(request, routes.shape(found))
 
 
-def _add_words(router: APIRouter, routes: _Alerts) -> None:
-    answers = answers_of(_DETAIL) | errors_of(*WRITE_ERRORS, "VALIDATION_ERROR", "UPSTREAM_FAILED")
+def _add_acknowledging(router: APIRouter, routes: _Alerts) -> None:
+    answers = answers_of(_DETAIL) | errors_of(*WRITE_ERRORS, "VALIDATION_ERROR")
 
     @router.post("/{alert_id}/acknowledge", responses=answers)
     async def acknowledge(
@@ -139,100 +134,118 @@ def _add_words(router: APIRouter, routes: _Alerts) -> None:
     ) -> Response:
         """Let everybody know that somebody has seen the alert. The first one who did is kept."""
         act = routes.service.act(request, principal, "alerts:write")
-        return await routes.acknowledge(request, alert_id, act, saying or Saying())
+        note = saying.note if saying is not None else ""
 
-    @router.post("/{alert_id}/shelve", responses=answers)
+        def flow(alert: Mapping[str, Any], scope: Condition) -> Statements[Any]:
+            yield from stored.acknowledge(
+                alert["id"], scope=scope, by=principal.user_id, at=act.at, note=note or None
+            )
+
+        return await routes.say(request, alert_id, act, flow, said="acknowledged", note=note)
+
+    @router.post("/{alert_id}/unacknowledge", responses=answers)
+    async def unacknowledge(request: Request, principal: Writer, alert_id: AlertId) -> Response:
+        """Take an acknowledgement back."""
+        act = routes.service.act(request, principal, "alerts:write")
+
+        def flow(alert: Mapping[str, Any], scope: Condition) -> Statements[Any]:
+            yield from stored.unacknowledge(
+                alert["id"], scope=scope, by=principal.user_id, at=act.at
+            )
+
+        return await routes.say(request, alert_id, act, flow, said="unacknowledged")
+
+
+def _add_wishes(router: APIRouter, routes: _Alerts) -> None:
+    answers = answers_of(_DETAIL, status=202) | errors_of(*WRITE_ERRORS, "VALIDATION_ERROR")
+
+    @router.post("/{alert_id}/shelve", status_code=202, responses=answers)
     async def shelve(
         request: Request, principal: Writer, alert_id: AlertId, shelving: Shelving
     ) -> Response:
-        """Have nobody told of this rule at this node for a while."""
+        """Have nobody told of this rule at this node for a while: in effect within a second."""
         act = routes.service.act(request, principal, "alerts:write")
         until = act.at + timedelta(hours=shelving.hours)
-        words = {"by": principal.user_id, "note": shelving.note, "until": until}
-        return await routes.say(request, alert_id, act, "shelve", words)
+        note = shelving.note
 
-    @router.post("/{alert_id}/unshelve", responses=answers)
+        def flow(alert: Mapping[str, Any], _: Condition) -> Statements[Any]:
+            scope = scope_in("nodes", principal)
+            place, by = (alert["node_id"], alert["rule_id"]), principal.user_id
+            yield from operations.shelve(
+                *place, scope=scope, by=by, at=act.at, note=note, until=until
+            )
+
+        told = {"said": "shelved", "note": note, "until": until}
+        return await routes.say(request, alert_id, act, flow, status=202, **told)
+
+    @router.post("/{alert_id}/unshelve", status_code=202, responses=answers)
     async def unshelve(request: Request, principal: Writer, alert_id: AlertId) -> Response:
-        """Have people told again."""
+        """Have people told again: in effect within a second."""
         act = routes.service.act(request, principal, "alerts:write")
-        return await routes.say(request, alert_id, act, "unshelve", {})
+
+        def flow(alert: Mapping[str, Any], _: Condition) -> Statements[Any]:
+            scope = scope_in("nodes", principal)
+            place, by = (alert["node_id"], alert["rule_id"]), principal.user_id
+            yield from operations.unshelve(*place, scope=scope, by=by, at=act.at)
+
+        return await routes.say(request, alert_id, act, flow, status=202, said="unshelved")
+
+    @router.post("/{alert_id}/resolve", status_code=202, responses=answers)
+    async def resolve(
+        request: Request, principal: Writer, alert_id: AlertId, saying: Saying | None = None
+    ) -> Response:
+        """End an alert of which nothing says that it is over: in effect within a second.
+
+        Not while its condition is true (409): it would only begin again.
+        """
+        act = routes.service.act(request, principal, "alerts:write")
+        note = saying.note if saying is not None else ""
+
+        def flow(alert: Mapping[str, Any], _: Condition) -> Statements[Any]:
+            scope = scope_in("nodes", principal)
+            by = principal.user_id
+            yield from operations.resolve(alert["id"], scope=scope, by=by, at=act.at, note=note)
+
+        return await routes.say(
+            request, alert_id, act, flow, status=202, said="resolved", note=note
+        )
+
+
+Said: TypeAlias = Callable[[Mapping[str, Any], Condition], Statements[Any]]
 
 
 class _Alerts:
     """What the routes share."""
 
-    def __init__(
-        self, service: Service, rule_names: Mapping[str, str], operate: Operate | None
-    ) -> None:
+    def __init__(self, service: Service, rule_names: Mapping[str, str]) -> None:
         self.service = service
-        self.source = alert_list()
+        self.source = stored.alert_list()
         self._rule_names = rule_names
-        self._operate = operate
 
     def shape(self, row: Mapping[str, Any]) -> dict[str, Any]:
         return alert_shape(row, self._rule_names)
 
-    async def acknowledge(
-        self, request: Request, alert_id: str, act: Act, saying: Saying
-    ) -> Response:
-        alert = await self.service.read(alerts.one_alert(alert_id, act.principal))
-        if alert["acknowledged_at"] is not None:
-            return self.service.replies.success(request, self.shape(alert))
-        words = {"by": act.principal.user_id, "note": saying.note}
-        if alert["resolved_at"] is None and await self._told(alert, "acknowledge", words):
-            noted = await self.service.write(self._noted(alert, act, "acknowledged", words))
-        else:
-            noted = await self.service.write(self._acknowledged(alert, act, saying))
-        return self.service.replies.success(request, self.shape(noted))
-
     async def say(
-        self, request: Request, alert_id: str, act: Act, what: str, words: Mapping[str, Any]
+        self,
+        request: Request,
+        alert_id: str,
+        act: Act,
+        flow: Said,
+        *,
+        status: int = 200,
+        **told: object,
     ) -> Response:
-        alert = await self.service.read(alerts.one_alert(alert_id, act.principal))
-        if not await self._told(alert, what, words):
-            raise NotFoundError(_ENGINE)
-        noted = await self.service.write(self._noted(alert, act, what, words))
-        return self.service.replies.success(request, self.shape(noted))
+        found = await self.service.write(self._said(alert_id, act, flow, told))
+        return self.service.replies.success(request, self.shape(found), status=status)
 
-    async def _told(self, alert: Mapping[str, Any], what: str, words: Mapping[str, Any]) -> bool:
-        """Return whether an engine heard it."""
-        if self._operate is None:
-            return False
-        place = (alert["node_id"], alert["rule_id"])
-
-        def do(engine: AlertEngine, now: datetime) -> Sequence[Transition]:
-            told: Sequence[Transition] = getattr(engine, what)(*place, now=now, **words)
-            return told
-
-        try:
-            await self._operate(alert["distributor_id"], do)
-        except NotFoundError:
-            # It does not know the node, or the episode has just ended.
-            return False
-        return True
-
-    def _acknowledged(
-        self, alert: Mapping[str, Any], act: Act, saying: Saying
+    def _said(
+        self, alert_id: str, act: Act, flow: Said, told: Mapping[str, Any]
     ) -> Statements[dict[str, Any]]:
-        yield from alerts.acknowledge(
-            alert["id"],
-            act.principal,
-            now=act.at,
-            message_id=str(self.service.ids.new()),
-            dialect=act.dialect,
-            note=saying.note or None,
-        )
-        words = {"by": act.principal.user_id, "note": saying.note}
-        return (yield from self._noted(alert, act, "acknowledged", words))
-
-    def _noted(
-        self, alert: Mapping[str, Any], act: Act, what: str, words: Mapping[str, Any]
-    ) -> Statements[dict[str, Any]]:
-        owner = {name: alert[name] for name in ("distributor_id", "community_id", "customer_id")}
-        change = Change(key=alert["id"], before=owner, after={**owner, "said": what, **words})
-        declared = ("said", *words)
-        yield from record_changes(act, "alerts", [change], declared=declared)
-        return (yield from alerts.one_alert(alert["id"], act.principal))
-
-
-_ENGINE: Final = "engine that knows this alert"
+        """Store what somebody says of an alert; end with the alert."""
+        before = yield from alerts.one_alert(alert_id, act.principal)
+        yield from flow(before, alerts.alert_scope(act.principal))
+        after = yield from alerts.one_alert(alert_id, act.principal)
+        owner = {name: before[name] for name in ("distributor_id", "community_id", "customer_id")}
+        change = Change(key=alert_id, before=owner, after={**owner, **told})
+        yield from record_changes(act, "alerts", [change], declared=tuple(told))
+        return after

@@ -24,7 +24,7 @@ from evara_core.adapters.starlette.once import run_once
 from evara_core.api.batch import Batch, Operation, batch_reply, parse_batch
 from evara_core.api.bodies import read_object
 from evara_core.errors import InvalidBodyError, InvalidItemsError, PreconditionRequiredError
-from evara_core.query.spec import Field
+from evara_core.query.spec import Field, FieldType
 from evara_core.storage.recording import Act
 from evara_core.storage.resources import Resource, Writing
 from evara_core.storage.statements import Statements
@@ -94,7 +94,11 @@ def resource_router(
     router = APIRouter(prefix=f"/{resource.name}", tags=[resource.name])
     fields = [each for each in resource.spec.fields if each.selectable]
     name = resource.what.title().replace(" ", "")
-    of_list = record_model(name, fields)
+    included = [
+        Field(name=path, type=FieldType.DOCUMENT, about="With `include=`.")
+        for path in resource.spec.includes
+    ]
+    of_list = record_model(name, [*fields, *included])
     of_one = record_model(f"{name}Detail", [*fields, *more], is_whole=True)
     reads = [Depends(RequirePermission(f"{resource.name}:read"))]
     router.add_api_route(

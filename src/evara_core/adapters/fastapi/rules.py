@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -78,6 +79,18 @@ class Rule(BaseModel):
     owner: Literal["platform", "tenant"]
     revision: int
     updated_at: datetime
+
+
+class Changed(BaseModel):
+    """A change of a rule: `created`, `changed` or `deleted`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rule_id: str
+    change: str
+    changed_by: str
+    changed_at: datetime
+    document: dict[str, Any] | None
 
 
 class Imported(BaseModel):
@@ -162,6 +175,16 @@ def _add_reads(router: APIRouter, service: Service) -> None:
         """List the rules that are at work for the caller's tenant."""
         found = await service.read(rules.rules_of(tenant_of(principal)))
         return service.replies.success(request, [_shape(each) for each in found])
+
+    @router.get("/changes", responses=answers_of(list[Changed]) | errors_of(*READ_ERRORS))
+    async def changes(
+        request: Request,
+        principal: Reader,
+        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    ) -> Response:
+        """List who changed the tenant's own rules, and how, the newest first."""
+        found = await service.read(rules.rule_changes(tenant_of(principal), limit=limit))
+        return service.replies.success(request, [asdict(each) for each in found])
 
     @router.get("/{rule_id}", responses=answers_of(Rule) | errors_of(*READ_ERRORS))
     async def one_rule(request: Request, principal: Reader, rule_id: RuleId) -> Response:
@@ -283,7 +306,9 @@ def _put(
         etag = None if before is None else _tag(before)["ETag"]
         check_if_match(if_match, etag=etag)
         revision = None if before is None else before.revision
-    stored = yield from rules.put_rule(document, tenant, now=act.at, revision=revision)
+    stored = yield from rules.put_rule(
+        document, tenant, now=act.at, revision=revision, by=act.principal.user_id
+    )
     yield from _noted(act, stored.rule.id, before, stored)
     return stored
 
@@ -300,7 +325,7 @@ def _put_all(act: Act, documents: list[object]) -> Statements[list[StoredRule]]:
 def _delete(act: Act, rule_id: str) -> Statements[None]:
     tenant = tenant_of(act.principal)
     before = yield from _own(rule_id, tenant)
-    yield from rules.delete_rule(rule_id, tenant)
+    yield from rules.delete_rule(rule_id, tenant, now=act.at, by=act.principal.user_id)
     yield from _noted(act, rule_id, before, None)
 
 

@@ -1,25 +1,20 @@
-"""Alerts: what clients may ask of their list, and what is told when one is seen."""
+"""Alerts: what clients may ask of their list."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from evara_core.access.tenancy import Tenancy
 from evara_core.alerts.episodes import Severity
 from evara_core.errors import InvalidParameterError
 from evara_core.query.ast import SortKey
 from evara_core.query.parser import parse_list_query
 from evara_core.query.spec import EQUALITY, ORDERING, Field, FieldType, ListSpec
-from evara_core.realtime.ports import Message
-from evara_core.serialization import dump_json
 from evara_core.storage import alerts
 from evara_core.storage.alerts import ACTIVE, RESOLVED
-from evara_core.storage.outbox import put_messages
 from evara_core.storage.resources import scope_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from evara_core.access.principal import Principal
     from evara_core.query.ast import Condition
@@ -30,7 +25,6 @@ __all__ = [
     "ALERTS",
     "ALERT_DETAILS",
     "ALERT_STATES",
-    "acknowledge",
     "alert_query",
     "alert_scope",
     "one_alert",
@@ -116,45 +110,3 @@ def one_alert(episode_id: str, principal: Principal) -> Statements[dict[str, Any
         NotFoundError: There is none that *principal* may see.
     """
     return (yield from alerts.alert_record(episode_id, scope=alert_scope(principal)))
-
-
-def acknowledge(
-    episode_id: str,
-    principal: Principal,
-    *,
-    now: datetime,
-    message_id: str,
-    dialect: str,
-    note: str | None = None,
-) -> Statements[dict[str, Any]]:
-    """Let the caller have seen an alert, and let others hear of it; end with the alert.
-
-    For where no engine runs: one that does is told by its `acknowledge`.
-
-    Raises:
-        NotFoundError: There is none in the caller's scope.
-    """
-    before = yield from one_alert(episode_id, principal)
-    if before["acknowledged_at"] is not None:
-        return before
-    alert = yield from alerts.acknowledge(
-        episode_id, scope=alert_scope(principal), by=principal.user_id, at=now, note=note
-    )
-    owner = Tenancy(
-        **{name: alert[name] for name in ("distributor_id", "community_id", "customer_id")}
-    )
-    told = {
-        "kind": "acknowledged",
-        "episode_id": episode_id,
-        "at": alert["acknowledged_at"],
-        **{name: alert[name] for name in ("rule_id", "node_id", "severity", "sentence")},
-    }
-    message = Message(
-        message_id=message_id,
-        kind="alert",
-        key=episode_id,
-        topics=owner.topics,
-        body=dump_json(told),
-    )
-    yield from put_messages([message], dialect=dialect)
-    return alert

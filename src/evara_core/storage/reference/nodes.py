@@ -19,10 +19,11 @@ from evara_core.query.spec import EQUALITY, ORDERING, Field, FieldType, ListSpec
 from evara_core.storage.batch import BatchWriter
 from evara_core.storage.bulk import among, insert_rows, storable_json
 from evara_core.storage.counters import ALERTS, STATUS, Counts, add_counts, health_name
+from evara_core.storage.node_includes import NODE_INCLUDES
 from evara_core.storage.nodes import NODE_COLUMNS, node_list, node_selected
 from evara_core.storage.readings import node_keys
 from evara_core.storage.reference.readings import metrics_of
-from evara_core.storage.resources import Aftermath, Resource, Writing
+from evara_core.storage.resources import Aftermath, Resource, Writing, scope_in
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     alert_history,
@@ -104,6 +105,7 @@ NODES = ListSpec(
         ),
     ),
     default_sort=(SortKey("created_at", descending=True),),
+    includes=tuple(NODE_INCLUDES),
 )
 """What a list of nodes offers."""
 
@@ -245,6 +247,7 @@ def node_resource(
         selected=node_selected(),
         etag=_etag,
         detail=_detail,
+        scopes=lambda principal: {"alerts": scope_in("alert_history", principal)},
         writing=Writing(
             batch=batch,
             writer=writer,
