@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -25,6 +26,7 @@ from evara_core.storage.buckets import Period
 from evara_core.storage.dashboards import dashboard_stats
 from evara_core.storage.engine import blocking_engine_for
 from evara_core.storage.ingest import ingest
+from evara_core.storage.mappings import change_mapping, mapping_versions
 from evara_core.storage.migrate import migrate_connection
 from evara_core.storage.nodes import node_list, node_record
 from evara_core.storage.outbox import mark_published, unpublished
@@ -32,12 +34,21 @@ from evara_core.storage.partitions import make_partitions
 from evara_core.storage.performing import perform
 from evara_core.storage.policy import REFERENCE_POLICY
 from evara_core.storage.readings import append, between, latest
+from evara_core.storage.retention import prune_episodes, prune_hours
 from evara_core.storage.rollups import roll_up
 from evara_core.storage.series import by_period, downsampled, raw_series
+from evara_core.storage.set_aside import (
+    dismiss,
+    kept,
+    prune_set_aside,
+    set_aside_list,
+    set_aside_record,
+)
 from evara_core.storage.statements import Query
 from evara_core.storage.units import Unit
+from evara_core.storage.upkeep_log import job_runs
 from evara_core.telemetry.state import NodeState
-from evara_core.testing.samples import reading, tank
+from evara_core.testing.samples import mapping_for, reading, tank
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -115,6 +126,16 @@ ALERT_SPEC = ListSpec(
     ),
     default_sort=(SortKey("fired_at", descending=True),),
 )
+ASIDE_SPEC = ListSpec(
+    name="set-aside",
+    fields=(
+        Field(name="id", type=FieldType.INTEGER, sortable=True),
+        Field(name="node_id", operators=EQUALITY),
+        Field(name="received_at", type=FieldType.MOMENT, sortable=True),
+        Field(name="reason"),
+    ),
+    default_sort=(SortKey("received_at", descending=True),),
+)
 PRINCIPALS = {
     "superadmin": Principal(user_id="x", role="superadmin"),
     "distributor": Principal(user_id="x", role="distributor", distributor_id="d-7"),
@@ -135,6 +156,20 @@ def nodes(who, *params):
 def alerts(who, *params, only=ALWAYS):
     query = parse_list_query(ALERT_SPEC, params)
     return alert_list().records(query.within(AllOf((scope(who, "alert_history"), only))), CODEC)
+
+
+def whole_page(who):
+    query = parse_list_query(
+        replace(NODE_SPEC, includes=("customer", "community", "distributor", "alerts")),
+        [("include", "customer,community,distributor,alerts"), ("limit", "20")],
+    ).within(scope(who, "nodes"))
+    scopes = {"alerts": scope(who, "alert_history")}
+    return node_list().records(query, CODEC, scopes=scopes)
+
+
+def aside(who, *params):
+    query = parse_list_query(ASIDE_SPEC, params).within(scope(who, "nodes"))
+    return set_aside_list().records(query, CODEC)
 
 
 def second_page(make):
@@ -183,6 +218,20 @@ QUESTIONS = {
     "rolling up": lambda: roll_up(**PG),
     "the relay": lambda: unpublished(limit=500),
     "marking what went out": lambda: mark_published(["m-19950", "m-19951"], **PG),
+    "the mappings of a node": lambda: mapping_versions("n-7"),
+    "another mapping": lambda: change_mapping("n-7", mapping_for(7), at=END, **PG),
+    "a page of nodes with all that belongs to them": lambda: whole_page("distributor"),
+    "what was set aside": lambda: aside("superadmin"),
+    "what was set aside by a node": lambda: aside("distributor", ("node_id", "n-7")),
+    "one row that was set aside": lambda: set_aside_record(77, scope=ALWAYS),
+    "rows to be replayed": lambda: kept(node_id="n-7", **PG),
+    "dismissing": lambda: dismiss([71, 72], at=END, **PG),
+    "deleting what was set aside": lambda: prune_set_aside(
+        now=END, settled_for=timedelta(days=39), open_for=timedelta(days=39)
+    ),
+    "deleting episodes": lambda: prune_episodes(START + timedelta(hours=3)),
+    "deleting hours": lambda: prune_hours([1, 2, 3], START + timedelta(days=1), **PG),
+    "how upkeep stands": job_runs,
 }
 
 
@@ -255,6 +304,8 @@ def test_reads_no_large_table_whole(large, question):
         ("alerts of a superadmin", 1),
         ("dashboard stats", 1),
         ("latest values of 20 nodes", 1),
+        ("a page of nodes with all that belongs to them", 5),
+        ("what was set aside", 1),
         ("a chart of 24 hours", 1),
         ("ingest", 7),
     ],

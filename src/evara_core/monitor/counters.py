@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["Counters", "MonitorStatus"]
+__all__ = ["MAX_LAGS", "Counters", "MonitorStatus"]
+
+MAX_LAGS = 20
+"""Nodes whose lag a status tells: enough to see whether they have something in common."""
 
 
 @dataclass(slots=True)
@@ -88,3 +91,5 @@ class MonitorStatus:
     is_bus_away: bool
     last_commit_at: datetime | None
     last_error: str | None
+    lags_s: Mapping[str, float] = field(default_factory=dict)
+    """For how long the nodes wait that wait longest, by id: the first `MAX_LAGS` of them."""

@@ -11,7 +11,7 @@ from anyio import TASK_STATUS_IGNORED
 
 from evara_core.errors import InvalidMappingError, NotFoundError, StorageUnavailableError
 from evara_core.ids import TimeOrderedIds
-from evara_core.monitor.counters import Counters, MonitorStatus
+from evara_core.monitor.counters import MAX_LAGS, Counters, MonitorStatus
 from evara_core.monitor.fleet import Fleet
 from evara_core.monitor.imports import ImportReport, lots_of
 from evara_core.monitor.ingest import Writer
@@ -195,7 +195,8 @@ class Monitor:
 
     def status(self) -> MonitorStatus:
         """Return how it stands."""
-        overdue, longest_wait_s = self._schedule.waiting(self._clock.elapsed_s())
+        now_s = self._clock.elapsed_s()
+        overdue, longest_wait_s = self._schedule.waiting(now_s)
         return MonitorStatus(
             nodes=len(self._fleet),
             unreadable={t.node.node_id: t.problem for t in self._fleet if t.problem is not None},
@@ -204,6 +205,7 @@ class Monitor:
             queued_rows=self._poller.queued_rows,
             overdue=overdue,
             longest_wait_s=longest_wait_s,
+            lags_s=self._schedule.lags(now_s, limit=MAX_LAGS),
             **asdict(self._counters),
         )
 

@@ -198,6 +198,15 @@ class Schedule:
         ]
         return len(late), max(late, default=0.0)
 
+    def lags(self, now_s: float, *, limit: int) -> dict[str, float]:
+        """Return for how long nodes wait whose turn has come: the *limit* that wait longest."""
+        late = (
+            (now_s - turn.due_s, node_id)
+            for node_id, turn in self._turns.items()
+            if turn.away is None and turn.due_s < now_s
+        )
+        return {node_id: lag_s for lag_s, node_id in heapq.nlargest(limit, late)}
+
     def failures(self, node_id: str) -> int:
         """Return how many looks at a node have failed in a row."""
         turn = self._turns.get(node_id)

@@ -112,7 +112,10 @@ def inspect(
     if trace is None:
         return Trace(at=at, value=value, changed_at=at, mean=value), measured
     elapsed_s = (at - trace.at).total_seconds()
-    if elapsed_s <= limits.gap_s and (check := _odd_step(trace, value, limits, elapsed_s)):
+    if check := _odd_step(trace, value, limits, elapsed_s):
+        if elapsed_s > limits.gap_s:
+            # Anything may have happened meanwhile, so it is believed; but nobody saw it happen.
+            return _believed(trace, value, at), lowered(measured, "gap")
         if check == "spike":
             return replace(trace, candidate=value), lowered(measured, check)
         return _believed(trace, value, at), lowered(measured, check)

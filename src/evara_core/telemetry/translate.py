@@ -135,27 +135,39 @@ class Translator:
         """
         after = dict(traces)
         checked = []
+        previous = since
         for reading in readings:
             at = min(reading.measured_at, reading.received_at)
-            if since is not None and at <= since:
+            is_twin, previous = reading.measured_at == previous, reading.measured_at
+            if since is not None and (at < since or (at == since and not is_twin)):
                 checked.append(reading)
                 continue
             held = self if self.earlier is None else self.holding_at(reading.measured_at)
             if held.since is not None:
                 # What another mapping made of a field is nothing to compare with.
                 after = {name: trace for name, trace in after.items() if trace.at >= held.since}
-            values = held._checked(reading.values, after, at)  # noqa: SLF001 - one of our own
+            values = held._checked(  # noqa: SLF001 - one of our own
+                reading.values, after, at, is_twin=is_twin
+            )
             checked.append(replace(reading, values=values))
         return checked, after
 
     def _checked(
-        self, known: Mapping[str, Measured], after: dict[str, Trace], at: datetime
+        self, known: Mapping[str, Measured], after: dict[str, Trace], at: datetime, *, is_twin: bool
     ) -> dict[str, Measured]:
-        """Return *known* with the checks that need a memory; *after* is moved on."""
+        """Return *known* with the checks that need a memory; *after* is moved on.
+
+        Of a twin, which has the moment of the reading before it, what that one told of is told
+        twice.
+        """
         values = dict(known)
         for step in self.steps:
+            trace = after.get(step.metric)
+            if is_twin and trace is not None and trace.at == at:
+                values[step.metric] = lowered(values[step.metric], "duplicate")
+                continue
             trace, values[step.metric] = inspect(
-                after.get(step.metric),
+                trace,
                 values[step.metric],
                 step.limits,
                 at=at,

@@ -98,6 +98,18 @@ def test_says_how_many_wait_and_how_long() -> None:
     assert longest_s == pytest.approx(600.0 - schedule.next_due_s(shares=ONE_FAILING))
 
 
+def test_says_which_nodes_wait_longest() -> None:
+    schedule = schedule_of(*(f"n-{n}" for n in range(50)))
+    due = {one.node_id: 600.0 - one.lag_s for one in schedule.take(600.0, free=1, shares={})}
+
+    lags = schedule.lags(600.0, limit=3)
+
+    assert len(lags) == 3
+    assert list(lags.values()) == sorted(lags.values(), reverse=True)
+    assert not due.keys() & lags.keys()
+    assert schedule.lags(0.0, limit=3) == {}
+
+
 def test_each_failure_doubles_the_pause_up_to_a_limit() -> None:
     schedule = Schedule(max_backoff_intervals=8)
     schedule.add("a", interval_s=60.0, now_s=0.0)

@@ -256,8 +256,41 @@ def test_a_jump_is_suspect_until_it_is_confirmed() -> None:
     assert checks_of(["100", "180", "181", "182"]) == [None, "spike", None, None]
 
 
-def test_a_jump_over_a_gap_is_believed() -> None:
-    assert checks_of(["100", "180"], step_s=600.0) == [None, None]
+def test_a_jump_over_a_gap_is_believed_and_said_to_be_one() -> None:
+    assert checks_of(["100", "180", "181"], step_s=600.0) == [None, "gap", None]
+    assert checks_of(["100", "110"], step_s=600.0) == [None, None]
+
+
+def test_what_is_told_twice_of_one_moment_is_a_duplicate() -> None:
+    assert checks_of(["100", "150", None, "100"], step_s=0.0) == [
+        None,
+        "duplicate",
+        None,
+        "duplicate",
+    ]
+
+
+def test_fields_that_come_one_by_one_in_a_moment_are_no_duplicates() -> None:
+    translator = translator_for(tank(), mapping_for())
+    sent = [entry(1, "100", battery=None, at_s=0.0), entry(2, None, battery="3.9", at_s=0.0)]
+    readings = [translator.reading(one, received_at=LATER) for one in sent]
+
+    together, _ = translator.inspected(readings, {}, since=None)
+    (first,), traces = translator.inspected(readings[:1], {}, since=None)
+    (second,), _ = translator.inspected(readings[1:], traces, since=first.measured_at)
+
+    assert together[1].values["battery_v"] == second.values["battery_v"] == Measured(3.9)
+
+
+def test_a_duplicate_is_known_as_one_also_after_a_restart() -> None:
+    translator = translator_for(tank(), mapping_for())
+    readings = [translator.reading(entry(n, "100", at_s=0.0), received_at=LATER) for n in (1, 2)]
+    (first,), traces = translator.inspected(readings[:1], {}, since=None)
+
+    (second,), after = translator.inspected(readings[1:], traces, since=first.measured_at)
+
+    assert second.values["level_cm"] == Measured(100.0, Quality.SUSPECT, "duplicate")
+    assert after == traces
 
 
 def test_noise_between_two_values_stays_suspect() -> None:
