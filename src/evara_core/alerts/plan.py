@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from evara_core.alerts.closures import Ask, Screen
     from evara_core.alerts.rules import AlertRule
 
-__all__ = ["Backend", "CompiledRule", "Compiler", "Plan", "plan_rules"]
+__all__ = ["Backend", "CompiledRule", "Compiler", "Plan", "metrics_asked", "plan_rules"]
 
 _US = 1_000_000
 _NAMES = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)", re.ASCII)
@@ -242,6 +242,14 @@ def plan_rules(
             compiled = before if before is not None and same else CompiledRule(rule, compiler)
             by_kind.setdefault(rule.kind, []).append(compiled)
     return {kind: Plan(compiled, compiler) for kind, compiled in by_kind.items()}
+
+
+def metrics_asked(rule: AlertRule) -> tuple[str, ...]:
+    """Return the metrics that the conditions of *rule* name, in order of their names."""
+    trees = [rule.when, *(level.when for level in rule.levels)]
+    if rule.clear_when is not None:
+        trees.append(rule.clear_when)
+    return metrics_of(node for tree in trees for node in walk(tree))
 
 
 def _principal(nodes: Iterable[Node]) -> tuple[str, bool] | None:
