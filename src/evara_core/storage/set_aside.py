@@ -209,7 +209,7 @@ async def replay_set_aside(
 
 
 def prune_set_aside(
-    *, now: datetime, settled_for: timedelta, open_for: timedelta, limit: int = 10_000
+    *, now: datetime, settled_for: timedelta, open_for: timedelta, limit: int = MAX_AT_ONCE
 ) -> Statements[int]:
     """Delete rows that are old enough, at most *limit*; end with their number.
 
