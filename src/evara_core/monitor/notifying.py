@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskStatus
 
-    from evara_core.alerts.notify.alert import Alert
+    from evara_core.alerts.notify.alert import Alert, Happening
     from evara_core.clock import Clock
     from evara_core.monitor.channel_book import MakeChannel
     from evara_core.monitor.delivery import DeliveryQueue
@@ -261,8 +261,100 @@ class NotificationRunner:
         assert self._lease is not None
         assert self._roster is not None
         messages = await self._store.unheard(limit=self._limits.batch)
-        for message in messages:
-            self._take(notifier, message, now)
+        happenings = [found for m in messages if (found := self._read(m)) is not None]
+        unknown = [
+            found.transition.episode_id
+            for found in happenings
+            if found.transition.episode_id and not notifier.knows(found.transition.episode_id)
+        ]
+        going_on = await self._store.still_open(unknown)
+        for happening in happenings:
+            episode_id = happening.transition.episode_id
+            # What is over already need not be told; and nobody hears anew of what was told.
+            if not episode_id or episode_id in going_on or notifier.knows(episode_id):
+                notifier.take(happening, now=now)
+        # What ends within what is still to be heard need not be told.
+        notes = [] if len(messages) >= self._limits.batch else notifier.due(now=now)
+        changed, over = notifier.changes()
+        decided = Decided(
+            lease=self._lease,
+            noted=[message.message_id for message in messages],
+            notes=notes,
+            changed=changed,
+            over=over,
+            buckets=notifier.bucket_changes(),
+            wordings={one.id: one.wording for one in self._roster.receivers},
+            owners=self._roster.owners,
+        )
+        until = now + self._limits.lease
+        is_late = self._lease.until - now < self._limits.lease / 2
+        if messages or notes or changed or over or is_late:
+            try:
+                await self._store.store(decided, now=now, until=until)
+            except ConflictError:
+                self._lease = None
+                raise
+            self._lease = Lease(holder=self._lease.holder, fence=self._lease.fence, until=until)
+        self._heard += len(messages)
+        self._queued += len(notes)
+        if notes:
+            self._deliverer.wake()
+        return len(messages)
+
+    def _read(self, message: Message) -> Happening | None:
+        try:
+            return happening_of(message)
+        except InvalidInputError as error:
+            self._unreadable += 1
+            _log.warning("%s", error)
+            return None
+
+    async def _decide_once(self) -> int:
+        now = self._clock.now()
+        notifier = await self._begun(now)
+        if notifier is None:
+            return 0
+        try:
+            return await self._decide(notifier, now)
+        except BaseException:
+            # What it decided may not be stored: it begins again from what is.
+            self._notifier = None
+            raise
+
+    async def _begun(self, now: datetime) -> Notifier | None:
+        """Return what decides, if it is us who does."""
+        lease = self._lease
+        if lease is None or lease.until <= now:
+            self._notifier = None
+            lease = await self._store.take_lease(
+                self._holder, now=now, until=now + self._limits.lease
+            )
+            self._lease = lease
+        if lease is None:
+            return None
+        if self._notifier is None:
+            memory = await self._store.memory()
+            self._notifier = Notifier(
+                self._routing, groups=memory.groups, buckets=memory.buckets, muted=self._muted
+            )
+        return self._notifier
+
+    async def _decide(self, notifier: Notifier, now: datetime) -> int:
+        assert self._lease is not None
+        assert self._roster is not None
+        messages = await self._store.unheard(limit=self._limits.batch)
+        happenings = [found for m in messages if (found := self._read(m)) is not None]
+        unknown = [
+            found.transition.episode_id
+            for found in happenings
+            if found.transition.episode_id and not notifier.knows(found.transition.episode_id)
+        ]
+        going_on = await self._store.still_open(unknown)
+        for happening in happenings:
+            episode_id = happening.transition.episode_id
+            # What is over already need not be told; and nobody hears anew of what was told.
+            if not episode_id or episode_id in going_on or notifier.knows(episode_id):
+                notifier.take(happening, now=now)
         # What ends within what is still to be heard need not be told.
         notes = [] if len(messages) >= self._limits.batch else notifier.due(now=now)
         changed, over = notifier.changes()

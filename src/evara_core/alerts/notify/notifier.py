@@ -92,7 +92,7 @@ class Notifier:
         fresh = Alert.moved_on(None, happening)
         homes = self._homes.get(fresh.episode_id, set())
         before = next((self._groups[key].members[fresh.episode_id] for key in homes), None)
-        if before is not None and _is_old(before, fresh):
+        if before is not None and (told.kind is TransitionKind.FIRED or _is_old(before, fresh)):
             return
         alert = fresh if before is None else Alert.moved_on(before, happening)
         for key in list(homes):
@@ -125,6 +125,10 @@ class Notifier:
             for alert in group.members.values()
             if alert.resolved_at is None and not alert.is_once
         )
+
+    def knows(self, episode_id: str) -> bool:
+        """Whether somebody is told of an episode, or will be."""
+        return episode_id in self._homes
 
     def end(self, episode_ids: Iterable[str], *, now: datetime) -> None:
         """Let episodes be over whose end nobody told: their node or its history is gone."""
@@ -167,7 +171,12 @@ class Notifier:
         group, receiver = self._unmuted(self._groups[key], now=now), self._routing.receivers[key[0]]
         members = group.members.values()
         firing = {a.mark: a for a in members if a.is_firing}
-        resolved = {a.mark: a for a in members if a.resolved_at is not None and a.muted is None}
+        # What came and went unheard stays so.
+        resolved = {
+            a.mark: a
+            for a in members
+            if a.resolved_at is not None and a.muted is None and a.episode_id in group.unseen_since
+        }
         # Nobody hears how something goes on, or ends, while it is muted.
         hidden = {a.mark for a in members if a.muted is not None}
         told = group.told and replace(group.told, firing=group.told.firing - hidden)
