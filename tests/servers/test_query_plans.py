@@ -227,7 +227,7 @@ QUESTIONS = {
     "rows to be replayed": lambda: kept(node_id="n-7", **PG),
     "dismissing": lambda: dismiss([71, 72], at=END, **PG),
     "deleting what was set aside": lambda: prune_set_aside(
-        now=END, settled_for=timedelta(days=39), open_for=timedelta(days=39)
+        now=END, settled_for=timedelta(days=39), open_for=timedelta(days=39), **PG
     ),
     "deleting episodes": lambda: prune_episodes(START + timedelta(hours=3)),
     "deleting hours": lambda: prune_hours([1, 2, 3], START + timedelta(days=1), **PG),

@@ -209,15 +209,15 @@ async def replay_set_aside(
 
 
 def prune_set_aside(
-    *, now: datetime, settled_for: timedelta, open_for: timedelta, limit: int = MAX_AT_ONCE
+    *, now: datetime, settled_for: timedelta, open_for: timedelta, dialect: str
 ) -> Statements[int]:
-    """Delete rows that are old enough, at most *limit*; end with their number.
+    """Delete rows that are old enough, at most `MAX_AT_ONCE`; end with their number.
 
     Args:
         now: Our time.
         settled_for: How long after it came a row stays that was replayed or dismissed.
         open_for: How long one stays that nobody has looked at.
-        limit: How many at once.
+        dialect: Of the database.
     """
     too_old = and_(
         # Said apart, so that an index finds them.
@@ -227,9 +227,13 @@ def prune_set_aside(
             and_(_c.received_at < now - settled_for, ~_is_open),
         ),
     )
-    oldest = select(_c.set_aside_id).where(too_old).order_by(_c.received_at).limit(limit)
-    answer = yield Query(set_aside.delete().where(_c.set_aside_id.in_(oldest)))
-    return answer.rowcount
+    found = yield Query(
+        select(_c.set_aside_id).where(too_old).order_by(_c.received_at).limit(MAX_AT_ONCE)
+    )
+    oldest = [row.set_aside_id for row in found.rows]
+    if oldest:
+        yield Query(set_aside.delete().where(among(_c.set_aside_id, oldest, dialect=dialect)))
+    return len(oldest)
 
 
 def _settle(ids: Sequence[int], values: dict[str, Any], *, dialect: str) -> Statements[int]:

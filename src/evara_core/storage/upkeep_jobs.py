@@ -199,7 +199,10 @@ class _Jobs:
         settled = timedelta(days=self._policy.settled_days)
         unseen = timedelta(days=self._policy.set_aside_days)
         done = await self._until_none(
-            lambda: prune_set_aside(now=now, settled_for=settled, open_for=unseen), full=1
+            lambda: prune_set_aside(
+                now=now, settled_for=settled, open_for=unseen, dialect=self._dialect
+            ),
+            full=1,
         )
         return Outcome(told=f"{done:,} rows that were set aside deleted")
 

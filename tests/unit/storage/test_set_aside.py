@@ -220,6 +220,7 @@ async def test_what_is_old_enough_is_deleted_sooner_when_it_is_settled(aside):
         now=START + timedelta(minutes=10),
         settled_for=timedelta(minutes=8),
         open_for=timedelta(minutes=8, seconds=30),
+        dialect=aside.dialect.name,
     )
 
     assert await run(aside, prune) == 1
