@@ -37,6 +37,9 @@ class LoadedRules:
     refused: tuple[InvalidRuleError, ...]
     """One for each document that is no rule. The others are not disturbed."""
 
+    places: tuple[int, ...] = ()
+    """Which documents these are, counted from 0."""
+
 
 def load_rules(documents: Iterable[object]) -> LoadedRules:
     """Return the rules that *documents* say, and why the others were refused.
@@ -46,6 +49,7 @@ def load_rules(documents: Iterable[object]) -> LoadedRules:
     """
     rules: dict[str, AlertRule] = {}
     refused: list[InvalidRuleError] = []
+    places: list[int] = []
     for count, document in enumerate(documents):
         if count == MAX_RULES:
             problem = f"more than {MAX_RULES} rules"
@@ -54,11 +58,13 @@ def load_rules(documents: Iterable[object]) -> LoadedRules:
             rule = rule_from_document(document)
         except InvalidRuleError as error:
             refused.append(error)
+            places.append(count)
             continue
         if rule.id in rules:
             refused.append(InvalidRuleError(rule.id, "there is another rule with this id"))
+            places.append(count)
         rules.setdefault(rule.id, rule)
-    return LoadedRules(rules=tuple(rules.values()), refused=tuple(refused))
+    return LoadedRules(rules=tuple(rules.values()), refused=tuple(refused), places=tuple(places))
 
 
 def rule_from_document(document: object) -> AlertRule:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from evara_core._optional import provided_by
-from evara_core.alerts.rule_files import documents_in, dump_rules, read_rules
+from evara_core.alerts.rule_files import documents_in, dump_rules
+from evara_core.alerts.rule_lines import read_rules_by_line
 from evara_core.alerts.timeline import timeline_from_document
 from evara_core.cli import backtest
 from evara_core.cli.moments import moment_in
@@ -30,11 +31,11 @@ _File = Annotated[Path, typer.Argument(help="JSON, TOML or YAML (extra `yaml`)."
 @app.command()
 def check(file: _File) -> None:
     """Say what is wrong with the rules in a file. Exit status 1: something is."""
-    loaded = read_rules(file.read_text("utf-8"), _form(file))
-    for refused in loaded.refused:
-        typer.echo(f"{file}: {refused}", err=True)
-    typer.echo(f"{len(loaded.rules)} rules are sound, {len(loaded.refused)} are not")
-    if loaded.refused:
+    found = read_rules_by_line(file.read_text("utf-8"), _form(file))
+    for fault in found.faults:
+        typer.echo(f"{file}: {fault}", err=True)
+    typer.echo(f"{len(found.rules)} rules are sound, {len(found.faults)} are not")
+    if found.faults:
         raise typer.Exit(1)
 
 
@@ -119,11 +120,11 @@ def export_rules(
 
 
 def _sound(file: Path) -> tuple[AlertRule, ...]:
-    loaded = read_rules(file.read_text("utf-8"), _form(file))
-    if loaded.refused:
-        problem = "; ".join(f"{file}: {refused}" for refused in loaded.refused[:5])
+    found = read_rules_by_line(file.read_text("utf-8"), _form(file))
+    if found.faults:
+        problem = "; ".join(f"{file}: {fault}" for fault in found.faults[:5])
         raise InvalidInputError(problem)
-    return loaded.rules
+    return found.rules
 
 
 def _played(place: int, document: object) -> tuple[str, tuple[str, ...]]:
