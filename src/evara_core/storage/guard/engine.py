@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import event
-from sqlalchemy.engine.base import OptionEngine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import Session
 from typing_extensions import override
@@ -15,12 +14,8 @@ from typing_extensions import override
 from evara_core.access.tenancy import All
 from evara_core.clock import SystemClock
 from evara_core.errors import ConfigurationError, StatementRefusedError
-from evara_core.storage.guard.compiler import (
-    ALLOWED_FUNCTIONS,
-    current_values,
-    scoped_compiler,
-)
-from evara_core.storage.guard.gate import check_cursor, check_statement
+from evara_core.storage.guard.compiler import ALLOWED_FUNCTIONS, scoped_compiler
+from evara_core.storage.guard.connection import ScopedDialect, ScopedEngine
 from evara_core.storage.guard.policies import kind_of, values_of
 
 if TYPE_CHECKING:
@@ -31,11 +26,9 @@ if TYPE_CHECKING:
 
     from evara_core.access.tenancy import Kind, Scope
     from evara_core.clock import Clock
-    from evara_core.storage.guard.policies import GuardPolicy, Values
+    from evara_core.storage.guard.policies import GuardPolicy
 
-__all__ = ["Elevation", "Guard", "ScopedEngine", "ScopedSession"]
-
-_FORBIDDEN_OPTIONS: Final = frozenset({"schema_translate_map"})
+__all__ = ["Elevation", "Guard", "ScopedSession"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,28 +39,6 @@ class Elevation:
     actor_id: str
     lasts_s: float
     allows_sql: bool = False
-
-
-class ScopedEngine(OptionEngine):
-    """An engine whose statements all run within one scope. Made by a `Guard`."""
-
-    def __init__(self, proxied: Engine, dialect: Dialect, kind: Kind, values: Values) -> None:
-        super().__init__(proxied, {})
-        self.dialect = dialect
-        self.evara_kind: Final = kind
-        self.evara_values: Final = values
-        self.evara_until_s: float | None = None
-        self.evara_allows_sql = False
-
-    @override
-    def update_execution_options(self, **options: Any) -> None:
-        if options:
-            _refuse_options(options)
-        super().update_execution_options(**options)
-
-    @override
-    def execution_options(self, **options: Any) -> NoReturn:
-        raise StatementRefusedError("another engine made of a scoped one", "set them per statement")
 
 
 class ScopedSession(Session):
@@ -146,7 +117,7 @@ class Guard:
             raise ConfigurationError("functions are allowed by their plain names")
         self._clock = clock or SystemClock()
         self._watch = watch
-        self._kinds: dict[Kind, Dialect] = {}
+        self._kinds: dict[tuple[Kind, bool], Dialect] = {}
         if entering is None and elevated_engine is None:
             self._elevated = self._engine
 
@@ -159,8 +130,14 @@ class Guard:
         if isinstance(scope, All):
             raise StatementRefusedError("a scope of all rows", "say why: elevated(reason=…)")
         kind = kind_of(scope)
-        dialect = self._dialect(kind)
-        scoped = self._listening(ScopedEngine(self._engine, dialect, kind, values_of(scope)))
+        scoped = ScopedEngine(
+            self._engine,
+            self._dialect(kind),
+            self._policy,
+            self._clock,
+            kind=kind,
+            values=values_of(scope),
+        )
         if self._entering is not None:
             enter = self._entering(scope)
             event.listen(scoped, "begin", enter)
@@ -202,84 +179,39 @@ class Guard:
             self._watch(
                 Elevation(reason=reason, actor_id=actor_id, lasts_s=lasts_s, allows_sql=allows_sql)
             )
-        dialect = self._elevated.dialect if allows_sql else self._dialect(None)
-        engine = self._listening(ScopedEngine(self._elevated, dialect, None, {}))
-        engine.evara_allows_sql = allows_sql
-        engine.evara_until_s = self._clock.elapsed_s() + lasts_s
+        engine = ScopedEngine(
+            self._elevated,
+            self._dialect(None, allows_sql=allows_sql),
+            self._policy,
+            self._clock,
+            kind=None,
+            values={},
+            until_s=self._clock.elapsed_s() + lasts_s,
+            allows_sql=allows_sql,
+        )
         try:
             yield engine
         finally:
             engine.evara_until_s = float("-inf")
 
-    def _listening(self, engine: ScopedEngine) -> ScopedEngine:
-        event.listen(engine, "before_execute", self._before_execute, retval=True)
-        event.listen(engine, "before_cursor_execute", _before_cursor)
-        event.listen(engine, "set_connection_execution_options", _before_options)
-        return engine
-
-    def _dialect(self, kind: Kind) -> Dialect:
+    def _dialect(self, kind: Kind, *, allows_sql: bool = False) -> Dialect:
         """Return the dialect with a compiler for *kind*; statements are cached by dialect."""
-        found = self._kinds.get(kind)
+        found = self._kinds.get((kind, allows_sql))
         if found is None:
             base = (self._elevated or self._engine if kind is None else self._engine).dialect
-            compiler = scoped_compiler(
-                type(base).statement_compiler, self._policy, kind, self._functions
-            )
-            body = {"statement_compiler": compiler}
-            known: Any = cast("Any", type(f"Scoped{type(base).__name__}", (type(base),), body))
-            found = cast("Dialect", known.__new__(known))
+            known: Any = type(base)
+            body: dict[str, Any] = {}
+            if not allows_sql:
+                body["statement_compiler"] = scoped_compiler(
+                    known.statement_compiler, self._policy, kind, self._functions
+                )
+            scoped: Any = type(f"Scoped{known.__name__}", (ScopedDialect, known), body)
+            made = scoped.__new__(scoped)
             # The very same dict: what the dialect learns of the server, it learns for both.
-            found.__dict__ = base.__dict__
-            self._kinds[kind] = found
+            made.__dict__ = base.__dict__
+            found = self._kinds[kind, allows_sql] = cast("Dialect", made)
         return found
-
-    def _before_execute(
-        self,
-        connection: Connection,
-        statement: Any,
-        several: list[dict[str, Any]],
-        single: dict[str, Any],
-        options: dict[str, Any],
-    ) -> tuple[Any, list[dict[str, Any]], dict[str, Any]]:
-        engine = connection.engine
-        if not isinstance(engine, ScopedEngine):
-            raise StatementRefusedError("a connection without a scope", "make it with a Guard")
-        until_s = engine.evara_until_s
-        if until_s is not None and self._clock.elapsed_s() >= until_s:
-            raise StatementRefusedError("an elevation whose time is over", "ask for a new one")
-        if engine.evara_allows_sql:
-            return statement, several, single
-        _refuse_options(options)
-        rows = several or ([single] if single else [])
-        checked = check_statement(
-            connection, statement, rows, self._policy, engine.evara_kind, engine.evara_values
-        )
-        # Looking references up has executed statements of its own on the way.
-        current_values.set(engine.evara_values)
-        if len(checked) == 1:
-            return statement, [], checked[0]
-        return statement, checked, {}
-
-
-def _before_cursor(
-    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
-) -> None:
-    engine = connection.engine
-    if not (isinstance(engine, ScopedEngine) and engine.evara_allows_sql):
-        check_cursor(statement, context)
-
-
-def _before_options(connection: Connection, options: dict[str, Any]) -> None:
-    engine = connection.engine
-    if not (isinstance(engine, ScopedEngine) and engine.evara_allows_sql):
-        _refuse_options(options)
 
 
 def _blocking(engine: Engine | AsyncEngine) -> Engine:
     return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-
-
-def _refuse_options(options: dict[str, Any]) -> None:
-    named = _FORBIDDEN_OPTIONS & options.keys()
-    if named:
-        raise StatementRefusedError(f"the execution option {min(named)}", "leave it out")

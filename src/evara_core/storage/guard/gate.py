@@ -55,18 +55,23 @@ _TRANSACTIONS: Final = re.compile(r"BEGIN(?: IMMEDIATE| DEFERRED| EXCLUSIVE)?|CO
 _ROWS: Final = "tenancy:rows"
 
 
-def check_cursor(statement: str, context: Any) -> None:
-    """Refuse SQL that did not come from the scoped compiler.
+def check_cursor(statement: str, context: Any, passed: object) -> None:
+    """Refuse SQL that did not come from the scoped compiler, of a statement that *passed*.
 
     Raises:
         StatementRefusedError: It did not.
     """
     compiled = getattr(context, "compiled", None)
-    if OWN_STATEMENT.items() <= context.execution_options.items():
-        return
-    if isinstance(compiled, ScopedCompiler) or _TRANSACTIONS.fullmatch(statement.strip()):
+    if isinstance(compiled, ScopedCompiler):
+        if context.invoked_statement is passed:
+            return
+        raise StatementRefusedError("a statement that was not looked at", "use execute()")
+    if _TRANSACTIONS.fullmatch(statement.strip()):
         return
     if compiled is not None and isinstance(compiled.statement, _SAVEPOINTS):
+        return
+    options = getattr(context, "execution_options", {})
+    if OWN_STATEMENT.items() <= options.items():
         return
     raise StatementRefusedError("SQL as text", "write it with SQLAlchemy's own constructs")
 
