@@ -72,6 +72,7 @@ def jobs_of(client: Any) -> list[Callable[[], Any]]:
         lambda: client.write(9, {1: 1}, created_at=NOON),
         lambda: client.write(10, {1: 1}, created_at=NOON, write_key=OWN, read_key=OWN),
         lambda: client.bulk_write(11, [entry], write_key=OWN),
+        lambda: client.perform(Calls(is_bulk_csv=True).bulk_update(12, as_key(OWN), [entry])),
     ]
     if isinstance(client, AsyncClient):
         administrator = AsyncAdministrator(client, user_key=USER)
