@@ -13,7 +13,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import anyio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from evara_core.alerts.episodes import Severity, Transition, TransitionKind
@@ -63,6 +63,13 @@ STEPS = st.lists(
     ),
     max_size=60,
 )
+
+
+TOLD_ANEW = [
+    Step("fire"), Step("pass", seconds=61), Step("decide"), Step("pass", seconds=300),
+    Step("resolve"), Step("decide"), Step("pass", seconds=300), Step("decide"), Step("replay"),
+]  # fmt: skip
+"""What is over is said to have begun."""
 
 
 class Receiver:
@@ -235,6 +242,7 @@ def assert_delivered(world: World) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(STEPS)
+@example(TOLD_ANEW)
 def test_a_receiver_ends_up_knowing_what_is_so(steps):
     world = play(steps, burst=1_000)
 
