@@ -150,7 +150,7 @@ def _api(parts: Parts, service: Service, guard: Guard) -> APIRouter:
 
 def _watch(app: FastAPI, parts: Parts, metrics: CollectorRegistry) -> None:
     """Count requests, and tell what the parts count."""
-    sources = {"hub": parts.hub.stats, "cache": parts.cache.stats}
+    sources = {"hub": parts.hub.stats, "cache": lambda: parts.cache.stats}
     if parts.monitor is not None:
         sources["monitor"] = parts.monitor.status
     metrics.register(StatsCollector(sources))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from evara_core.api.idempotency import request_fingerprint
+
 if TYPE_CHECKING:
     import httpx
 
@@ -301,3 +303,18 @@ async def test_callers_are_known_by_their_tokens(send_with_access: Any, scenario
         assert (refusal.status_code, code(refusal)) == (401, "UNAUTHENTICATED")
         assert refusal.headers["www-authenticate"] == "Bearer"
     assert (denied.status_code, code(denied)) == (403, "FORBIDDEN")
+
+
+async def test_a_request_whose_first_one_still_runs_is_told_to_wait(
+    send: Any, scenario: Any
+) -> None:
+    key = request_fingerprint("k", principal_id="p", method="POST", path="/once", body=b"{}")
+    await scenario.keys.begin(key)
+
+    running = await send("POST", "/once", content=b"{}", headers={"Idempotency-Key": '"k"'})
+    await scenario.keys.release(key)
+    again = await send("POST", "/once", content=b"{}", headers={"Idempotency-Key": '"k"'})
+
+    assert (running.status_code, code(running)) == (409, "IDEMPOTENCY_KEY_IN_USE")
+    assert int(running.headers["retry-after"]) >= 1
+    assert (again.status_code, scenario.runs) == (201, 1)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import override
 
 from evara_core._optional import provided_by
+from evara_core.adapters.wsgi import ROUTE_KEY
 
 with provided_by("prometheus", package="prometheus_client"):
     from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -21,7 +22,8 @@ with provided_by("prometheus", package="prometheus_client"):
     from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from prometheus_client.metrics_core import Metric
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +34,7 @@ __all__ = [
     "METRICS_MEDIA_TYPE",
     "HttpMetrics",
     "HttpMetricsMiddleware",
+    "HttpMetricsWsgi",
     "StatsCollector",
     "UsageCollector",
     "metrics_bytes",
@@ -125,6 +128,40 @@ class HttpMetricsMiddleware:
             await send(message)
 
         await self._app(scope, receive, send_observed)
+
+
+class HttpMetricsWsgi:
+    """Observes each request of a WSGI application, such as Flask's `app.wsgi_app`.
+
+    Put it inside `adapters.flask.versions.VersionedPaths`, so that routes have one name. Which
+    route it was is told by `adapters.flask.application.init_app`.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        metrics: HttpMetrics,
+        elapsed_s: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._elapsed_s = elapsed_s
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        started_s = self._elapsed_s()
+
+        def start_observed(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:  # noqa: ANN401 - of WSGI
+            self._metrics.observe(
+                method=environ["REQUEST_METHOD"],
+                route=environ.get(ROUTE_KEY),
+                status=int(status[:3]),
+                duration_s=self._elapsed_s() - started_s,
+            )
+            return start_response(status, headers, *more)
+
+        return self._app(environ, start_observed)
 
 
 class StatsCollector(Collector):

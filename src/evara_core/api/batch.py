@@ -166,6 +166,8 @@ def parse_batch(
     found = read_object(body)
     items = _items(spec, found)
     chosen = _choice("/mode", found.get("mode", mode or BatchMode.ATOMIC), tuple(BatchMode))
+    if "missing" in found and operation is not Operation.DELETE:
+        raise InvalidBodyError("/missing", "is for deleting only")
     missing = _choice("/missing", found.get("missing", "error"), ("error", "ignore"))
     failures = Failures()
     batch = Batch(

@@ -116,7 +116,7 @@ def test_a_partial_batch_goes_on_with_what_is_good():
         ({"items": [{}] * 4}, "/items: more than 3 items"),
         ({"items": [{}], "mode": "some"}, "/mode: unknown value (allowed: atomic, partial)"),
         ({"items": [{}], "mode": []}, "/mode: unknown value"),
-        ({"items": [{}], "missing": "create"}, "/missing: unknown value (allowed: error, ignore)"),
+        ({"items": [{}], "missing": "ignore"}, "/missing: is for deleting only"),
         ({"items": [{}], "filter": "all"}, "/filter: is not a member of a batch"),
     ],
 )

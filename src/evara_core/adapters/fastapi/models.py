@@ -98,13 +98,15 @@ def batch_body(
             "required": [key],
             "additionalProperties": False,
         }
+    members: dict[str, Any] = {
+        "mode": {"type": "string", "enum": ["atomic", "partial"], "default": "atomic"},
+        "items": {"type": "array", "items": item, "minItems": 1, "maxItems": most},
+    }
+    if operation is Operation.DELETE:
+        members["missing"] = {"type": "string", "enum": ["error", "ignore"], "default": "error"}
     return {
         "type": "object",
-        "properties": {
-            "mode": {"type": "string", "enum": ["atomic", "partial"], "default": "atomic"},
-            "missing": {"type": "string", "enum": ["error", "ignore"], "default": "error"},
-            "items": {"type": "array", "items": item, "minItems": 1, "maxItems": most},
-        },
+        "properties": members,
         "required": ["items"],
         "additionalProperties": False,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from evara_core._optional import provided_by
 from evara_core.adapters.answers import Asked
 from evara_core.adapters.validation import details_of
+from evara_core.adapters.wsgi import REQUEST_ID_KEY, ROUTE_KEY
 from evara_core.api.request_ids import REQUEST_ID_HEADER, sane_request_id
 from evara_core.errors import InvalidParameterError
 from evara_core.query.parser import parse_list_query
@@ -38,6 +40,7 @@ M = TypeVar("M", bound=BaseModel)
 
 PATH_KEY: Final = "evara_core.path"
 VERSION_KEY: Final = "evara_core.version"
+_PLACE: Final = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
 
 
 class BodyError(Exception):
@@ -57,6 +60,10 @@ def request_id() -> str:
 def keep_request_id(ids: IdSource) -> None:
     """Take over a sane `X-Request-ID`, or make one."""
     g.evara_request_id = sane_request_id(request.headers.get(REQUEST_ID_HEADER)) or str(ids.new())
+    request.environ[REQUEST_ID_KEY] = g.evara_request_id
+    if request.url_rule is not None:
+        # As other frameworks write it, so that one chart shows all of them.
+        request.environ[ROUTE_KEY] = _PLACE.sub(r"{\1}", request.url_rule.rule)
 
 
 def asked() -> Asked:
