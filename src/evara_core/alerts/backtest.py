@@ -29,6 +29,7 @@ _NEWS = frozenset(
         TransitionKind.DATA_LOST,
         TransitionKind.DATA_BACK,
         TransitionKind.FLAPPING,
+        TransitionKind.UNMUTED,
     }
 )
 _ZERO = timedelta()

@@ -29,6 +29,7 @@ class Episode:
         "floor",
         "id",
         "is_flapping",
+        "is_inhibited",
         "lower",
         "lower_us",
         "peak",
@@ -59,6 +60,7 @@ class Episode:
         """Since when a lower severity would do, and which."""
 
         self.is_flapping = False
+        self.is_inhibited = False
         self.peak: float | None = None
         self.peak_us = fired_us
         self.ack: Mark | None = None

@@ -17,6 +17,8 @@ from evara_core.alerts.actions import ActionKind
 from evara_core.alerts.agenda import Agenda
 from evara_core.alerts.desk import Desk
 from evara_core.alerts.editing import carry_over, replan
+from evara_core.alerts.episodes import TransitionKind
+from evara_core.alerts.inhibition import Inhibitions
 from evara_core.alerts.looks import in_order, is_quiet, pass_time, take
 from evara_core.alerts.moments import from_us, to_us
 from evara_core.alerts.plan import Compiler, Plan, plan_rules
@@ -85,6 +87,7 @@ class AlertEngine(Desk):
         self._skew = max_skew
         self._records: dict[str, Record] = {}
         self._agenda = Agenda()
+        self._inhibitions = Inhibitions(self._rules())
         self._first_tick_us = self._tick_us = 0
         self.maintenance = maintenance
         self.counts = EngineCounts()
@@ -143,8 +146,8 @@ class AlertEngine(Desk):
             return []
         self._agenda.plan(record, record.soonest_us())
         if record.orphans:
-            return closed_orphans(record) + story.transitions()
-        return story.transitions()
+            return self._inhibited(closed_orphans(record) + story.transitions())
+        return self._inhibited(story.transitions())
 
     def tick(self, *, now: datetime) -> list[Transition]:
         """Return what came due without a reading: holds, silence, keeps, escalations.
@@ -164,11 +167,11 @@ class AlertEngine(Desk):
                     pass_time(record, rule, now_us, story)
             told += story.transitions()
             self._agenda.plan(record, record.next_due_us())
-        return told
+        return self._inhibited(told) + self._freed(now_us)
 
     def next_due(self) -> datetime | None:
         """Return a moment before which `tick` has nothing to do; None: nothing is due at all."""
-        due_us = self._agenda.next_us()
+        due_us = self._tick_us if self._inhibitions.is_freed else self._agenda.next_us()
         return None if due_us is None else from_us(due_us)
 
     def export(self, node_id: str) -> tuple[AlertState, ...]:
@@ -222,6 +225,7 @@ class AlertEngine(Desk):
             self._agenda.put(record, 0)
         else:
             self._agenda.plan(record, record.next_due_us())
+        self._inhibitions.learn(record)
 
     def looks_back_s(self, kind: str) -> int:
         """Return how far the rules for nodes of *kind* look back, in seconds; 0: not at all."""
@@ -234,6 +238,7 @@ class AlertEngine(Desk):
         if record is None:
             return
         self._agenda.drop(record)
+        self._inhibitions.forget(node_id)
         for rule_id, cell in record.cells.items():
             if cell.episode is not None:
                 record.plan.by_id[rule_id].open -= 1
@@ -274,7 +279,11 @@ class AlertEngine(Desk):
             replan(record, self._plan_for(record.node), story, to_us(now), paused=paused)
             self._agenda.plan(record, record.next_due_us())
             told += story.transitions()
-        return told
+        told = self._inhibited(told)
+        self._inhibitions = Inhibitions(self._rules())
+        for record in self._records.values():
+            self._inhibitions.learn(record)
+        return told + self._freed(to_us(now))
 
     def knows(self, node_id: str) -> bool:
         """Whether the engine judges a node."""
@@ -294,7 +303,24 @@ class AlertEngine(Desk):
     def _told(self, record: Record, story: Story) -> list[Transition]:
         record.is_moved = record.has_marks = True
         self._agenda.plan(record, record.next_due_us())
-        return story.transitions()
+        return self._inhibited(story.transitions())
+
+    def _rules(self) -> list[AlertRule]:
+        return [rule.rule for plan in self._plans.values() for rule in plan.rules]
+
+    def _inhibited(self, told: list[Transition]) -> list[Transition]:
+        return self._inhibitions.take(told, self._records) if told and self._inhibitions else told
+
+    def _freed(self, now_us: int) -> list[Transition]:
+        """Say what goes on, after what muted it is over."""
+        told: list[Transition] = []
+        if self._inhibitions.is_freed:
+            for record, rule_id in self._inhibitions.freed(self._records):
+                story = self._story(record)
+                rule = record.plan.by_id[rule_id]
+                story.tell_of_rule(TransitionKind.UNMUTED, "uninhibited", rule, now_us)
+                told += story.transitions()
+        return told
 
     @override
     def _perform(

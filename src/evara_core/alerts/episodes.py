@@ -70,6 +70,9 @@ class TransitionKind(StrEnum):
     STORM = "storm"
     """So many episodes of the rule are open that no more are opened. Said once."""
 
+    UNMUTED = "unmuted"
+    """What muted it is over, and it goes on: people may hear of it now."""
+
     ACKNOWLEDGED = "acknowledged"
     UNACKNOWLEDGED = "unacknowledged"
     """Withdrawn, or it ran out, or the severity rose."""
@@ -138,6 +141,9 @@ class AlertState:
 
     peak_at: datetime | None = None
     is_flapping: bool = False
+    is_inhibited: bool = False
+    """Nobody was told of the open episode, because another alert mutes it."""
+
     rises: tuple[float, ...] = ()
     """When it fired lately, in Unix seconds; for a rule that looks for flapping."""
 

@@ -76,6 +76,8 @@ def sentence_of(
             return f"{node}: {label} is over after {lasted}{shown}."
         case TransitionKind.RESOLVED:
             return f"{node}: {label} was closed after {lasted}, because {_because(reason)}."
+        case TransitionKind.UNMUTED:
+            return f"{node}: {label} goes on after {lasted}; what muted it is over{shown}."
         case TransitionKind.DATA_BACK:
             return f"{node}: {label} goes on; data are back{shown}."
         case _:
@@ -105,6 +107,7 @@ def _because(reason: str) -> str:
         "auto_cleared": "it did not come again",
         "acknowledged": "it was acknowledged and is clear",
         "calm": "it is calm again",
+        "operator": "somebody said that it is over",
     }.get(reason, reason)
 
 

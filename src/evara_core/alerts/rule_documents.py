@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from evara_core.alerts.durations import parse_duration_s, render_duration
 from evara_core.alerts.expression import parse_condition
+from evara_core.alerts.inhibition import links_of
 from evara_core.alerts.plain import condition_from_plain
 from evara_core.alerts.rendering import render
-from evara_core.alerts.rules import AlertRule, Flap, Level, Step
+from evara_core.alerts.rules import AlertRule, Flap, Level, Mutes, Step
 from evara_core.alerts.schedule import DayWindow, Schedule
 from evara_core.errors import InvalidInputError, InvalidRuleError
 
@@ -50,6 +51,7 @@ def load_rules(documents: Iterable[object]) -> LoadedRules:
     rules: dict[str, AlertRule] = {}
     refused: list[InvalidRuleError] = []
     places: list[int] = []
+    seen_at: dict[str, int] = {}
     for count, document in enumerate(documents):
         if count == MAX_RULES:
             problem = f"more than {MAX_RULES} rules"
@@ -64,6 +66,11 @@ def load_rules(documents: Iterable[object]) -> LoadedRules:
             refused.append(InvalidRuleError(rule.id, "there is another rule with this id"))
             places.append(count)
         rules.setdefault(rule.id, rule)
+        seen_at.setdefault(rule.id, count)
+    for rule_id, problem in links_of(rules.values())[1].items():
+        refused.append(InvalidRuleError(rule_id, f"mutes: {problem}"))
+        places.append(seen_at[rule_id])
+        del rules[rule_id]
     return LoadedRules(rules=tuple(rules.values()), refused=tuple(refused), places=tuple(places))
 
 
@@ -186,6 +193,10 @@ def _flap(value: object) -> Flap:
     return Flap(**_parts(value, {"window": _span, "high": _whole, "low": _whole}))
 
 
+def _mute(value: object) -> Mutes:
+    return Mutes(**_parts(value, {"within": _text, "rules": _listed(_text)}))
+
+
 def _day_window(value: object) -> DayWindow:
     return DayWindow(**_parts(value, {"days": _listed(_text), "start": _text, "end": _text}))
 
@@ -208,6 +219,12 @@ def _write_steps(steps: Iterable[Step]) -> list[dict[str, str]]:
 
 def _write_levels(levels: Iterable[Level]) -> list[dict[str, str]]:
     return [{"severity": str(level.severity), "when": render(level.when)} for level in levels]
+
+
+def _write_mutes(mutes: Iterable[Mutes]) -> list[dict[str, object]]:
+    return [
+        {"within": str(m.within), **({"rules": list(m.rules)} if m.rules else {})} for m in mutes
+    ]
 
 
 def _write_flap(flap: Flap) -> dict[str, object]:
@@ -240,6 +257,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "auto_clear": _optional(_span),
     "flap": _optional(_flap),
     "active": _optional(_schedule),
+    "mutes": _listed(_mute),
     "max_open": _whole,
     "enabled": _flag,
 }
@@ -263,6 +281,7 @@ _WRITERS: Mapping[str, Callable[[Any], object]] = {
     "auto_clear": _write_span,
     "flap": _write_flap,
     "active": _write_schedule,
+    "mutes": _write_mutes,
     "max_open": int,
     "enabled": bool,
 }

@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
     from evara_core.alerts.schedule import Schedule
 
-__all__ = ["AlertRule", "Flap", "Level", "OnUnknown", "OnUnknownName", "SeverityName", "Step"]
+__all__ = [
+    "AlertRule", "Flap", "Level", "Mutes", "OnUnknown", "OnUnknownName", "SeverityName", "Step",
+    "Within", "WithinName",
+]  # fmt: skip
 
 SeverityName: TypeAlias = Severity | Literal["info", "warning", "critical"]
+WithinName: TypeAlias = (
+    "Within | Literal['node', 'gateway', 'community', 'customer', 'distributor']"
+)
 OnUnknownName: TypeAlias = "OnUnknown | Literal['hold', 'resolve', 'alert', 'no_data']"
 
 MAX_SPAN = timedelta(days=31)
@@ -31,6 +37,9 @@ MAX_SPAN = timedelta(days=31)
 
 MAX_PARTS = 8
 """Steps of an escalation, and levels. There are three severities."""
+
+MAX_MUTED = 100
+"""Rules that one rule mutes by name: more are all of them."""
 
 MAX_RISES = 50
 """The most that a flap detector counts: eight bytes each are stored with the state."""
@@ -56,6 +65,29 @@ class OnUnknown(StrEnum):
 
     NO_DATA = "no_data"
     """Say so: the phase becomes `no_data` at once. An open episode stays open."""
+
+
+class Within(StrEnum):
+    """What a node shares with another whose alerts it mutes."""
+
+    NODE = "node"
+    """It is the same one."""
+
+    GATEWAY = "gateway"
+    """They report through the same gateway, or one is the gateway of the other."""
+
+    COMMUNITY = "community"
+    CUSTOMER = "customer"
+    DISTRIBUTOR = "distributor"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutes:
+    """Whose alerts nobody is told of while an episode of this rule is open."""
+
+    within: WithinName = Within.GATEWAY
+    rules: Sequence[str] = ()
+    """Their ids. None: all rules that mute nothing themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +177,10 @@ class AlertRule:
     """Episodes of this rule that may be open at once; more are not opened, and that is said.
     Ten thousand messages are read by nobody."""
 
+    mutes: Sequence[Mutes] = ()
+    """Which other alerts say nothing new while this one is open: those behind a gateway that
+    is offline, say. What still goes on afterwards is told then."""
+
     label: str = ""
     """What people call it. Empty: the id."""
 
@@ -175,6 +211,8 @@ class AlertRule:
         put("escalate", steps)
         levels = tuple(Level(severity=Severity(n.severity), when=n.when) for n in self.levels)
         put("levels", levels)
+        mutes = tuple(Mutes(within=Within(m.within), rules=tuple(m.rules)) for m in self.mutes)
+        put("mutes", mutes)
 
     def _hash(self) -> str:
         meaning = {
@@ -259,6 +297,10 @@ def _problem_of_severities(rule: AlertRule) -> str | None:
 
 
 def _problem_of_counts(rule: AlertRule) -> str | None:
+    if len(rule.mutes) > MAX_PARTS or any(len(m.rules) > MAX_MUTED for m in rule.mutes):
+        return f"it mutes in up to {MAX_PARTS} ways, each up to {MAX_MUTED} rules by name"
+    if any(rule.id in m.rules for m in rule.mutes):
+        return "it mutes itself"
     if rule.max_open < 1:
         return "max_open is at least 1"
     if rule.flap is not None and not 0 <= rule.flap.low < rule.flap.high <= MAX_RISES:

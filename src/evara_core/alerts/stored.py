@@ -93,6 +93,7 @@ def _with_episode(state: AlertState, episode: Episode) -> AlertState:
         peak=episode.peak,
         peak_at=from_us(episode.peak_us),
         is_flapping=episode.is_flapping,
+        is_inhibited=episode.is_inhibited,
     )
     if episode.ack is None:
         return state
@@ -182,6 +183,7 @@ def _restored_episode(state: AlertState, rule: CompiledRule, since_us: int) -> E
     episode.peak = state.peak
     episode.peak_us = fired_us if state.peak_at is None else to_us(state.peak_at)
     episode.is_flapping = state.is_flapping
+    episode.is_inhibited = state.is_inhibited
     if state.acknowledged_at is not None:
         episode.ack = Mark(
             by=state.acknowledged_by,

@@ -124,6 +124,7 @@ def closed_orphans(record: Record) -> list[Transition]:
             at=state.last_sample_at or state.since or from_us(0),
             fired_at=state.fired_at,
             reason="rule_deleted",
+            muted="inhibited" if state.is_inhibited else None,
             facts={"node": label},
             sentence=f"{label}: {state.rule_id} was closed, because the rule was deleted.",
         )

@@ -39,7 +39,8 @@ Key: TypeAlias = tuple[str, str]
 
 _JOINS = frozenset(
     {TransitionKind.FIRED, TransitionKind.SEVERITY_CHANGED, TransitionKind.FLAPPING,
-     TransitionKind.STORM, TransitionKind.UNSHELVED, TransitionKind.IN_SERVICE}
+     TransitionKind.STORM, TransitionKind.UNMUTED, TransitionKind.UNSHELVED,
+     TransitionKind.IN_SERVICE}
 )  # fmt: skip
 """What makes those hear of an episode who have not yet. The rest is of use to who has."""
 
