@@ -46,6 +46,8 @@ async def live(url: str) -> None:
 
 
 def main(url: str) -> None:
+    # Imports the driver, which would take longer than a life.
+    engine_for(url)
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from typing_extensions import override
+
 from evara_core.errors import ConfigurationError, EvaraError
 from evara_core.monitor.channels import CallableChannel, SmtpChannel
-from evara_core.monitor.delivery import Attempt, Delivery, Outcome
+from evara_core.monitor.delivery import Attempt, Channel, Delivery, Outcome
 from evara_core.monitor.webhooks import WebhookChannel
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from evara_core.alerts.notify.assembling import Roster
     from evara_core.alerts.notify.documents import ReceiverConfig
-    from evara_core.monitor.delivery import Channel
 
 __all__ = ["ChannelBook", "MakeChannel", "SmtpServer", "send_test", "standard_makers"]
 
@@ -115,6 +116,8 @@ class ChannelBook:
         fresh = {one.id: (one, one.id in roster.owners) for one in roster.receivers}
         # A delivery may still be on its way through what was replaced: closed at the next change.
         leaving, self._parting = self._parting, []
+        for name in [n for n in self.problems if n in self._open]:
+            del self._open[name]
         for name in [name for name in self._open if fresh.get(name) != self._configs.get(name)]:
             self._parting.append(self._open.pop(name))
         self._configs = fresh
@@ -126,13 +129,19 @@ class ChannelBook:
                 await channel.aclose()
 
     def get(self, receiver: str, /) -> Channel | None:
-        """Return the way to a receiver; None: there is none, and `problems` says why."""
+        """Return the way to a receiver; None: there is no such receiver.
+
+        Where `problems` says that it cannot be made, what is sent fails and is tried again:
+        somebody may set it right.
+        """
         found = self._open.get(receiver)
-        if found is None and receiver in self._configs and receiver not in self.problems:
+        if found is None and receiver in self._configs:
             try:
-                found = self._open[receiver] = self.make(*self._configs[receiver])
+                found = self.make(*self._configs[receiver])
             except EvaraError as error:
                 self.problems[receiver] = str(error)
+                found = _Unable(str(error))
+            self._open[receiver] = found
         return found
 
     def make(self, config: ReceiverConfig, is_tenants: bool) -> Channel:  # noqa: FBT001 - as MakeChannel says
@@ -154,6 +163,15 @@ class ChannelBook:
             with suppress(Exception):
                 await channel.aclose()
         self._open, self._parting = {}, []
+
+
+class _Unable(Channel):
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    @override
+    async def send(self, delivery: Delivery, *, now: datetime) -> Attempt:
+        return Attempt(outcome=Outcome.RETRY, error=self._problem)
 
 
 async def send_test(

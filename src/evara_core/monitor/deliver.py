@@ -27,7 +27,7 @@ CONCURRENCY = 20
 """Deliveries under way: a hundred short requests a second, and few enough connections."""
 
 PER_RECEIVER = 4
-"""Of those, to one receiver: one that hangs holds up no other."""
+"""Of those, to one receiver, or nearly twice as many: one that hangs holds up no other."""
 
 INTERVAL_S = 1.0
 
@@ -121,16 +121,22 @@ class Deliverer:
         return len(due)
 
     async def _claim(self) -> list[Delivery]:
-        free = CONCURRENCY - self.under_way
-        if free <= 0:
-            return []
-        now = self._clock.now()
-        busy = [name for name, count in self._under_way.items() if count >= PER_RECEIVER]
-        found = await self._queue.claim(
-            now=now, limit=free, holder=self._holder, until=now + LEASE, busy=busy
-        )
-        self._under_way.update(delivery.receiver for delivery in found)
-        return list(found)
+        claimed: list[Delivery] = []
+        while (free := CONCURRENCY - self.under_way) > 0:
+            now = self._clock.now()
+            # A few at a time: what one receiver has waiting must not fill all places.
+            found = await self._queue.claim(
+                now=now,
+                limit=min(free, PER_RECEIVER),
+                holder=self._holder,
+                until=now + LEASE,
+                busy=[name for name, n in self._under_way.items() if n >= PER_RECEIVER],
+            )
+            if not found:
+                break
+            claimed += found
+            self._under_way.update(delivery.receiver for delivery in found)
+        return claimed
 
     async def _deliver(self, delivery: Delivery) -> None:
         try:

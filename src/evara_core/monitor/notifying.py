@@ -118,6 +118,7 @@ class NotificationRunner:
         self._deciding = anyio.Lock()
         self._woken = Signal()
         self._stopped = anyio.Event()
+        self._ready = anyio.Event()
         self._lag = Lag()
         self._heard = self._unreadable = self._queued = 0
         self._last_error = ""
@@ -140,6 +141,7 @@ class NotificationRunner:
     def stop(self) -> None:
         """Begin nothing more; let `run` return when what is under way is settled."""
         self._stopped.set()
+        self._ready.set()
         self._deliverer.stop()
 
     def wake(self) -> None:
@@ -178,6 +180,7 @@ class NotificationRunner:
         await self.book.use(roster)
         self._deliverer.disabled = dict(roster.disabled)
         self._roster, self._routing, self._stamp = roster, routing, stamp
+        self._ready.set()
         # What was decided by the old ones is stored: the next look begins from there.
         self._notifier = None
         self._woken.set()
@@ -325,6 +328,8 @@ class NotificationRunner:
     async def _deliver(self, everything: anyio.CancelScope) -> None:
         async with anyio.create_task_group() as parts:
             parts.start_soon(self._end_in_time, parts.cancel_scope)
+            # Before that there is no way to anybody.
+            await self._ready.wait()
             await self._deliverer.run()
             parts.cancel_scope.cancel()
         everything.cancel()

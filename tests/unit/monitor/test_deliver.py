@@ -10,10 +10,13 @@ from datetime import timedelta
 import anyio
 import pytest
 
+from evara_core.alerts.notify.assembling import Roster
+from evara_core.alerts.notify.documents import receiver_from_document
 from evara_core.alerts.notify.signing import is_signed, signed_headers
 from evara_core.errors import ConfigurationError, UpstreamRefusedError
 from evara_core.monitor.addresses import allowed_address, is_public
-from evara_core.monitor.channels import CallableChannel, SmtpChannel
+from evara_core.monitor.channel_book import ChannelBook, standard_makers
+from evara_core.monitor.channels import CallableChannel
 from evara_core.monitor.deliver import Deliverer
 from evara_core.monitor.delivery import (
     RETRY_AFTER_S,
@@ -40,13 +43,23 @@ def delivery(clock, **changes):
 class Queue:
     def __init__(self, *deliveries):
         self.rows = {each.event_id: each for each in deliveries}
+        self._claimed = set()
 
     async def claim(self, *, now, limit, holder, until, busy=()):
-        waiting = [d for d in self.rows.values() if d.status is DeliveryStatus.WAITING]
-        return [d for d in waiting if d.due_at <= now and d.receiver not in busy][:limit]
+        due = [
+            each
+            for each in self.rows.values()
+            if each.status is DeliveryStatus.WAITING
+            and each.due_at <= now
+            and each.receiver not in busy
+            and each.event_id not in self._claimed
+        ][:limit]
+        self._claimed |= {each.event_id for each in due}
+        return due
 
     async def settle(self, delivery, *, now, holder, gone=""):
         self.rows[delivery.event_id] = delivery
+        self._claimed.discard(delivery.event_id)
         return True
 
 
@@ -208,64 +221,89 @@ async def test_a_receiver_that_is_gone_is_never_called_again(clock):
     assert {each.status for each in queue.rows.values()} == {DeliveryStatus.DEAD}
 
 
-@asynccontextmanager
-async def mail_sink(*, refuses=False):
-    """A mail server that keeps what it takes."""
-    mails = []
+async def test_a_receiver_that_hangs_holds_up_no_other(clock):
+    never, got = anyio.Event(), anyio.Event()
 
-    async def serve(stream):
-        async with stream:
-            data, is_body = b"", False
-            await stream.send(b"220 sink\r\n")
-            while True:
-                try:
-                    data += await stream.receive()
-                except anyio.EndOfStream:
-                    return
-                if is_body:
-                    if data.endswith(b"\r\n.\r\n"):
-                        mails.append(data.decode())
-                        data, is_body = b"", False
-                        await stream.send(b"250 taken\r\n")
-                    continue
-                while b"\r\n" in data:
-                    line, _, data = data.partition(b"\r\n")
-                    verb = line[:4].upper()
-                    is_body = verb == b"DATA"
-                    no = refuses and verb == b"RCPT"
-                    await stream.send(
-                        b"550 nobody\r\n" if no else b"354 go\r\n" if is_body else b"250 ok\r\n"
-                    )
+    class Hangs:
+        under_way = 0
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, serve)
-        yield listener.extra(anyio.abc.SocketAttribute.local_port), mails
-        tasks.cancel_scope.cancel()
+        async def send(self, delivery, *, now):
+            Hangs.under_way += 1
+            await never.wait()
+
+    async def works(_):
+        got.set()
+
+    many = [delivery(clock, event_id=f"e{n}-1", receiver="slow") for n in range(50)]
+    queue = Queue(*many, delivery(clock, event_id="z-1", receiver="boss"))
+    channels = {"slow": Hangs(), "boss": CallableChannel(works)}
+    deliverer = Deliverer(queue=queue, channels=channels, clock=clock)
+
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(deliverer.run)
+            await got.wait()
+            tasks.cancel_scope.cancel()
+
+    assert Hangs.under_way < 10
 
 
-def smtp(port):
-    return SmtpChannel(
-        host="127.0.0.1", port=port, sender="evara@example.org", recipients=["ops@example.org"],
-        security="none",
-    )  # fmt: skip
+async def test_it_ends_what_is_under_way_when_it_is_stopped(clock):
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    async def slow(_):
+        begun.set()
+        await go_on.wait()
+
+    queue = Queue(delivery(clock))
+    deliverer = Deliverer(queue=queue, channels={"ops": CallableChannel(slow)}, clock=clock)
+    with anyio.fail_after(15):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(deliverer.run)
+            await begun.wait()
+            deliverer.stop()
+            go_on.set()
+
+    assert queue.rows["e1-1"].status is DeliveryStatus.DONE
+    assert (deliverer.delivered, deliverer.under_way) == (1, 0)
 
 
-async def test_mail_arrives_with_one_id_and_one_line_of_subject(clock):
-    async with mail_sink() as (port, mails):
-        evil = delivery(clock, subject="low\r\nBcc: everybody@example.org")
-        attempt = await smtp(port).send(evil, now=clock.now())
+async def test_a_receiver_without_a_way_to_it_is_tried_again_when_that_is_put_right(clock):
+    mail = receiver_from_document({"id": "ops", "channel": {"type": "mail", "to": ["a@b.org"]}})
+    book = ChannelBook(standard_makers())
+    queue = Queue(delivery(clock))
+    deliverer = Deliverer(queue=queue, channels=book, clock=clock)
+    unknown = await deliverer._attempt(delivery(clock))
+    await book.use(Roster(receivers=(mail,)))
+    await deliverer.deliver_some()
 
-    assert attempt.outcome is Outcome.DONE
-    [mail] = mails
-    assert "Message-ID: <e1-1@example.org>" in mail
-    assert "Subject: low Bcc: everybody@example.org" in mail
-    assert "\nBcc:" not in mail
+    assert unknown.outcome is Outcome.REFUSED
+    assert queue.rows["e1-1"].status is DeliveryStatus.WAITING
+    assert queue.rows["e1-1"].error == "receiver 'ops': no mail server is set up"
+    assert book.problems == {"ops": queue.rows["e1-1"].error}
+    await book.aclose()
 
 
-async def test_mail_to_nobody_is_given_up_and_a_server_that_is_away_is_not(clock):
-    async with mail_sink(refuses=True) as (port, _):
-        nobody = await smtp(port).send(delivery(clock), now=clock.now())
-    away = await smtp(port).send(delivery(clock), now=clock.now())
+async def test_a_changed_receiver_gets_a_new_channel_and_the_old_one_ends_after_it(clock):
+    made, closed = [], []
 
-    assert (nobody.outcome, away.outcome) == (Outcome.REFUSED, Outcome.RETRY)
+    class Way:
+        def __init__(self, config, is_tenants):
+            made.append(config.policy.wait)
+            self._name = len(made)
+
+        async def send(self, delivery, *, now):
+            return Attempt(outcome=Outcome.DONE)
+
+        async def aclose(self):
+            closed.append(self._name)
+
+    book = ChannelBook({"function": Way})
+    for wait in ("1s", "1s", "2s", "3s"):
+        one = {"id": "ops", "channel": {"type": "function", "name": "f"}, "wait": wait}
+        await book.use(Roster(receivers=(receiver_from_document(one),)))
+
+    assert len(made) == 3
+    assert closed == [1]
+    await book.aclose()
+    assert closed == [1, 3, 2]
