@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, case, or_, select
 
 from evara_core.errors import NotFoundError
 from evara_core.monitor.replay import Kept, ReplayReport, replay
-from evara_core.query.ast import ALWAYS, Compare, Comparison
+from evara_core.query.ast import ALWAYS, Compare, Comparison, SortKey
+from evara_core.query.spec import EQUALITY, ORDERING, Field, FieldType, ListSpec
 from evara_core.storage.bulk import among
 from evara_core.storage.criteria import compile_criteria
 from evara_core.storage.lists import ListSource
@@ -34,6 +35,7 @@ __all__ = [
     "MAX_AT_ONCE",
     "OPEN",
     "SET_ASIDE_COLUMNS",
+    "SET_ASIDE_SPEC",
     "dismiss",
     "kept",
     "mark_replayed",
@@ -70,6 +72,24 @@ SET_ASIDE_COLUMNS: Columns = {
 }
 """Public names of a row's columns. The tenancy is that of its node, and nobody's once the node
 is gone: then only who may see everything sees it."""
+
+SET_ASIDE_SPEC: Final = ListSpec(
+    name="failures",
+    fields=(
+        Field(name="id", type=FieldType.INTEGER, sortable=True, is_nullable=False),
+        Field(name="node_id", operators=EQUALITY, is_nullable=False),
+        Field(name="received_at", type=FieldType.MOMENT, operators=ORDERING, sortable=True),
+        Field(name="source", is_nullable=False),
+        Field(name="reason", searchable=True, is_nullable=False),
+        Field(name="body", is_nullable=False),
+        Field(name="status", operators=EQUALITY, choices=("open", "replayed", "dismissed")),
+        Field(name="replayed_at", type=FieldType.MOMENT),
+        Field(name="dismissed_at", type=FieldType.MOMENT),
+        Field(name="dismissed_by"),
+    ),
+    default_sort=(SortKey("received_at", descending=True),),
+)
+"""What clients may ask of `set_aside_list()`: within a scope over its columns."""
 
 OPEN: Condition = Compare("status", Comparison.EQ, "open")
 """What the rows fulfil that nobody has replayed or dismissed."""

@@ -15,7 +15,6 @@ from evara_core.monitor.runner import Monitor
 from evara_core.query.ast import ALWAYS
 from evara_core.query.cursor import CursorCodec
 from evara_core.query.parser import parse_list_query
-from evara_core.query.spec import EQUALITY, Field, FieldType, ListSpec, SortKey
 from evara_core.realtime.memory import MemoryBus
 from evara_core.serialization import dump_json
 from evara_core.storage.ingest import SqlIngestStore
@@ -23,6 +22,7 @@ from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.policy import REFERENCE_POLICY
 from evara_core.storage.readings import SqlReadingStore
 from evara_core.storage.set_aside import (
+    SET_ASIDE_SPEC,
     dismiss,
     kept,
     mark_replayed,
@@ -40,17 +40,6 @@ from evara_core.testing.samples import START, entry, tank
 from evara_core.testing.source import MemorySource
 
 CODEC = CursorCodec(keys=[b"0123456789abcdef"])
-SPEC = ListSpec(
-    name="set-aside",
-    fields=(
-        Field(name="id", type=FieldType.INTEGER, sortable=True),
-        Field(name="node_id", operators=EQUALITY),
-        Field(name="status", operators=EQUALITY),
-        Field(name="received_at", type=FieldType.MOMENT, sortable=True),
-        Field(name="reason"),
-    ),
-    default_sort=(SortKey("received_at", descending=True),),
-)
 NODES = ("tank-1", "tank-1", "tank-3", "tank-4")
 
 
@@ -103,7 +92,7 @@ def monitor(engine, clock):
 
 
 async def page(engine, scope, *params):
-    query = parse_list_query(SPEC, params).within(scope)
+    query = parse_list_query(SET_ASIDE_SPEC, params).within(scope)
     async with AsyncUnit(engine, reads_only=True) as unit:
         return await unit.run(set_aside_list().records(query, CODEC))
 
@@ -127,6 +116,10 @@ async def test_is_filtered_by_node_and_by_what_became_of_it(aside):
 
     assert statuses == {"open": [4, 3], "replayed": [1], "dismissed": [2]}
     assert [r["id"] for r in (await page(aside, ALWAYS, ("node_id", "tank-1"))).rows] == [2, 1]
+    found = await page(
+        aside, ALWAYS, ("search", "thirteen"), ("received_at__gte", START.isoformat())
+    )
+    assert len(found.rows) == 4
     assert (await ids(aside), await ids(aside, is_open=False)) == ([4, 3], [4, 3, 2, 1])
     assert await ids(aside, before_id=4, node_id="tank-3") == [3]
 
