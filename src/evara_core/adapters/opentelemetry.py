@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from evara_core._optional import provided_by
+from evara_core.adapters.patterns import route_pattern
 from evara_core.adapters.wsgi import REQUEST_ID_KEY, ROUTE_KEY
 
 with provided_by("otel", package="opentelemetry"):
@@ -58,8 +59,7 @@ class TracingMiddleware:
                 await send(message)
 
             await self._app(scope, receive, send_traced)
-            route = getattr(scope.get("route"), "path", None)
-            _tell_route(span, method, route, scope.get("state", {}).get(_REQUEST_ID))
+            _tell_route(span, method, route_pattern(scope), scope.get("state", {}).get(_REQUEST_ID))
 
 
 class TracingWsgi:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import override
 
 from evara_core._optional import provided_by
+from evara_core.adapters.patterns import route_pattern
 from evara_core.adapters.wsgi import ROUTE_KEY
 
 with provided_by("prometheus", package="prometheus_client"):
@@ -121,7 +122,7 @@ class HttpMetricsMiddleware:
             if message["type"] == "http.response.start":
                 self._metrics.observe(
                     method=scope["method"],
-                    route=getattr(scope.get("route"), "path", None),
+                    route=route_pattern(scope),
                     status=message["status"],
                     duration_s=self._elapsed_s() - started_s,
                 )

@@ -21,6 +21,7 @@ from evara_core.adapters.fastapi.lists import ListOf, list_parameters, list_quer
 from evara_core.adapters.fastapi.models import batch_body, body_schema, record_model
 from evara_core.adapters.fastapi.service import Service
 from evara_core.adapters.starlette.once import run_once
+from evara_core.adapters.starlette.request_ids import asked_by
 from evara_core.api.batch import Batch, Operation, batch_reply, parse_batch
 from evara_core.api.bodies import read_object
 from evara_core.errors import InvalidBodyError, InvalidItemsError, PreconditionRequiredError
@@ -255,7 +256,7 @@ class _Routes:
     async def create(self, request: Request) -> Response:
         async def run() -> Response:
             found = await self._write(request, Operation.CREATE, await json_body(request))
-            where = f"{request.url.path.rstrip('/')}/{found['id']}"
+            where = f"{asked_by(request).path.rstrip('/')}/{found['id']}"
             return self._one(request, found, status=201, location=where)
 
         return await self._once(request, run)
