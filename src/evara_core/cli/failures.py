@@ -85,7 +85,7 @@ def replay(
     if not (numbers or node or every):
         problem = "say which rows: their numbers, --node ID, or --all"
         raise InvalidInputError(problem)
-    report = replay_rows(database, node_id=node, ids=numbers or None)
+    report = replay_rows(database, node_id=node, ids=numbers or None, with_progress=not as_json)
     if as_json:
         typer.echo(dump_json(report))
         return

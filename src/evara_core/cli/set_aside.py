@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from evara_core._optional import provided_by
 from evara_core.cli.storage import opened, stored_monitor
 from evara_core.clock import SystemClock
 from evara_core.query.ast import ALWAYS
 from evara_core.storage.set_aside import dismiss, kept, replay_set_aside, set_aside_record
 from evara_core.storage.units import AsyncUnit
+
+with provided_by("cli", package="rich"):
+    from rich.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,16 +58,21 @@ def show_row(database: str, set_aside_id: int) -> dict[str, Any]:
     return anyio.run(run)
 
 
-def replay_rows(database: str, *, node_id: str | None, ids: Sequence[int] | None) -> ReplayReport:
+def replay_rows(
+    database: str, *, node_id: str | None, ids: Sequence[int] | None, with_progress: bool
+) -> ReplayReport:
     """Try open rows again, the way of all readings."""
+    console = Console(stderr=True)
+    console.quiet = not (with_progress and console.is_terminal)
 
     async def run() -> ReplayReport:
         clock = SystemClock()
         async with opened(database) as engine:
             monitor = await stored_monitor(engine, clock)
-            return await replay_set_aside(
-                engine, monitor.backfill, clock=clock, node_id=node_id, ids=ids
-            )
+            with console.status("replaying"):
+                return await replay_set_aside(
+                    engine, monitor.backfill, clock=clock, node_id=node_id, ids=ids
+                )
 
     return anyio.run(run)
 
