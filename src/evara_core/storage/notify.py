@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from evara_core.alerts.notify.bucket import Bucket
 from evara_core.alerts.notify.documents import Wording
-from evara_core.alerts.notify.payload import alertmanager_payload, payload, words
+from evara_core.alerts.notify.payload import encoded, words
 from evara_core.alerts.notify.plain import group_from_plain, group_to_plain
 from evara_core.errors import ConflictError
 from evara_core.monitor.delivery import DeliveryStatus
@@ -212,8 +212,7 @@ def queue_notifications(
             subject, text = words(
                 note, subject=wording.subject, text=wording.text, zone=wording.zone
             )
-            is_standard = wording.form == "standard"
-            body = dump_json(payload(note) if is_standard else alertmanager_payload(note))
+            body = encoded(note, form=wording.form)
             values = (
                 note.event_id, note.receiver, storable_text(subject), storable_text(text), body,
                 str(DeliveryStatus.WAITING), 0, note.at, "", (owners or {}).get(note.receiver),

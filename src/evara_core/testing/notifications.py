@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from evara_core.alerts.notify.assembling import Roster
-from evara_core.alerts.notify.payload import payload, words
+from evara_core.alerts.notify.payload import encoded, words
 from evara_core.alerts.notify.plain import group_from_plain, group_to_plain
 from evara_core.errors import ConflictError
 from evara_core.monitor.delivery import Delivery, DeliveryQueue, DeliveryStatus
@@ -188,7 +188,7 @@ class MemoryNotifications(NotificationStore, DeliveryQueue):
             receiver=note.receiver,
             subject=subject,
             text=text,
-            body=dump_json(payload(note)),
+            body=encoded(note),
             due_at=note.at,
             owner=owner,
             queued_at=note.at,

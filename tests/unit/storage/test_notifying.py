@@ -21,6 +21,7 @@ from evara_core.monitor.messages import alert_message, happening_of
 from evara_core.monitor.notices import NotifyLimits
 from evara_core.monitor.notifying import NotificationRunner
 from evara_core.realtime.ports import Message
+from evara_core.serialization import dump_json
 from evara_core.storage.counters import Counts
 from evara_core.storage.deliveries import (
     SqlDeliveryQueue,
@@ -485,3 +486,36 @@ def test_a_file_that_is_not_sound_is_refused(change, problem):
         read_roster(YAML.replace(*change), "yaml", environ={"OPS_SECRET": "whsec_x"})
 
     assert problem in str(caught.value)
+
+
+async def test_an_acknowledgement_of_the_interface_stops_the_escalation(
+    fleet, runner_of, happens, heard, clock
+):
+    field = {**OPS, "escalate": {"after": "15m", "to": "boss"}}
+    boss = {**OPS, "id": "boss"}
+    roster = Roster(
+        receivers=(receiver_from_document(field), receiver_from_document(boss)),
+        routes=(route_from_document({"id": "r", "receivers": ["ops"], "group_by": ["node"]}),),
+    )
+    runner = runner_of(roster=roster)
+    await happens()
+    await happens(episode="e2", node="tank-2")
+    await work(runner)
+    clock.advance(60)
+    # What an application stores when somebody presses the button: no more than it must.
+    seen = {
+        "kind": "acknowledged", "episode_id": "e1", "at": clock.now().isoformat(),
+        "rule_id": "low-e1", "node_id": "tank-1", "severity": "warning", "sentence": "low",
+    }  # fmt: skip
+    message = Message(
+        message_id="m", kind="alert", key="e1", topics=("platform",), body=dump_json(seen)
+    )
+    await run(fleet, put_messages([message], dialect=fleet.dialect.name))
+    await work(runner)
+    clock.advance(16 * 60)
+    await work(runner)
+
+    log = await run(fleet, delivery_log())
+    assert {(one.receiver, one.event_id) for one in log} == {
+        ("ops", "e1-1"), ("ops", "e2-1"), ("boss", "e2-1"),
+    }  # fmt: skip

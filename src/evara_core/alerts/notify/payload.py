@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evara_core.alerts.notify.reasons import Reason
 from evara_core.alerts.notify.template import Template, names_of
+from evara_core.serialization import dump_json
 
 if TYPE_CHECKING:
     from evara_core.alerts.notify.alert import Alert
     from evara_core.alerts.notify.group import Notification
 
-__all__ = ["DEFAULT_SUBJECT", "DEFAULT_TEXT", "alertmanager_payload", "payload", "words"]
+__all__ = [
+    "DEFAULT_SUBJECT",
+    "DEFAULT_TEXT",
+    "MAX_BODY_BYTES",
+    "alertmanager_payload",
+    "encoded",
+    "payload",
+    "words",
+]
 
 DEFAULT_SUBJECT = "[{severity}] {title}"
 DEFAULT_TEXT = """\
@@ -19,7 +29,36 @@ DEFAULT_TEXT = """\
 {/firing}{#resolved}{node_label}: over since {resolved_at}. {sentence}
 {/resolved}{more}"""
 
+MAX_BODY_BYTES = 20_000
+"""Of a body for machines: Standard Webhooks asks for about 20 kB at most. A single alert with
+a longer sentence goes as it is."""
+
 _NEVER = "0001-01-01T00:00:00Z"
+
+
+def encoded(note: Notification, *, form: str = "standard") -> bytes:
+    """Return the body for machines, in at most `MAX_BODY_BYTES`.
+
+    What does not fit is left out: first the facts, then alerts, which are counted instead.
+    """
+    make = alertmanager_payload if form == "alertmanager" else payload
+    body = dump_json(make(note))
+    if len(body) <= MAX_BODY_BYTES:
+        return body
+    note = replace(
+        note,
+        firing=tuple(replace(alert, facts={}) for alert in note.firing),
+        resolved=tuple(replace(alert, facts={}) for alert in note.resolved),
+    )
+    while len(body := dump_json(make(note))) > MAX_BODY_BYTES and len(note.firing) > 1:
+        kept = len(note.firing) // 2
+        note = replace(
+            note,
+            firing=note.firing[:kept],
+            resolved=note.resolved[:kept],
+            left_out=note.left_out + len(note.firing) - kept,
+        )
+    return body
 
 
 def payload(note: Notification) -> dict[str, object]:

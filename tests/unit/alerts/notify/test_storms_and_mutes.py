@@ -11,10 +11,11 @@ from evara_core.access.tenancy import Tenancy
 from evara_core.alerts.episodes import Severity, Transition, TransitionKind
 from evara_core.alerts.notify.alert import Happening
 from evara_core.alerts.notify.notifier import Notifier
-from evara_core.alerts.notify.payload import words
+from evara_core.alerts.notify.payload import MAX_BODY_BYTES, encoded, words
 from evara_core.alerts.notify.plain import group_from_plain, group_to_plain
 from evara_core.alerts.notify.reasons import Reason
 from evara_core.alerts.notify.receivers import Receiver, Route, Routing
+from evara_core.alerts.notify.template import MAX_CHARS
 from evara_core.alerts.schedule import DayWindow, Schedule
 from evara_core.serialization import dump_json, load_json
 
@@ -224,3 +225,33 @@ def test_an_acknowledgement_says_no_more_than_it_must():
 
     assert told.due(now=T0 + 9 * HOUR) == []
     assert (alert.is_acknowledged, alert.node_label, alert.sentence) == (True, "Tank 1", "low")
+
+
+@pytest.mark.parametrize("form", ["standard", "alertmanager"])
+def test_a_body_for_machines_stays_small_and_says_what_it_leaves_out(form):
+    told = Notifier(routing(storm_at=500))
+    for number in range(400):
+        each = happening(episode=f"e{number}", number=number)
+        facts = {"values": {"level_cm": 1.0}, "more": "x" * 500}
+        told.take(replace(each, transition=replace(each.transition, facts=facts)), now=T0)
+    [note] = told.due(now=T0 + MINUTE)
+
+    body = load_json(encoded(note, form=form))
+
+    assert len(encoded(note, form=form)) <= MAX_BODY_BYTES
+    listed, left_out = (
+        (len(body["data"]["firing"]), body["data"]["more_firing"])
+        if form == "standard"
+        else (len(body["alerts"]), body["truncatedAlerts"])
+    )
+    assert listed > 10
+    assert listed + left_out == 400
+
+
+def test_words_stay_short_however_much_there_is_to_say():
+    told = Notifier(routing(storm_at=1_000))
+    for number in range(900):
+        told.take(happening(episode=f"e{number}", number=number), now=T0)
+    [note] = told.due(now=T0 + MINUTE)
+
+    assert len(words(note)[1]) <= MAX_CHARS
