@@ -1,9 +1,10 @@
 """A monitor in a process of its own, to be killed.
 
-  python killed_worker.py URL
+  python killed_worker.py DATABASE_URL THINGSPEAK_URL
 
-reads lines: `go` forks a child that runs the monitor until all channels are read, and prints
-the child's pid; the parent kills it by that. Forking spares the imports of each life.
+reads lines. `live` forks a child that runs the monitor until it is killed, `finish` one that
+ends when all channels are read. It prints the child's pid, to be killed by, and that the child
+is alive, in any order; and in the end its exit code. Forking spares the imports of each life.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import sys
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 import anyio
 
@@ -29,9 +31,14 @@ from evara_core.storage.ingest import SqlIngestStore
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.testing.samples import entry
 from evara_core.testing.source import MemorySource
+from evara_core.thingspeak.breaker import BreakerPolicy, Breakers
+from evara_core.thingspeak.client import AsyncClient
+from evara_core.thingspeak.retries import RetryPolicy
+from evara_core.thingspeak.source import ChannelSource
+from evara_core.thingspeak.transports.aiohttp import AiohttpTransport
 
 CHANNELS = 6
-ROWS = 2_000
+ROWS = 700
 PAGE = 20
 
 RULES = (
@@ -47,6 +54,8 @@ SETTINGS = MonitorSettings(
     first_backoff_s=0.05,
     max_backoff_s=0.5,
 )
+PATIENCE = RetryPolicy(attempts=2, first_pause_s=0.01, attempt_s=1.0)
+PAUSES = BreakerPolicy(failures=5, first_pause_s=0.05, longest_pause_s=0.2)
 
 
 def level(channel: int, number: int) -> str:
@@ -60,18 +69,18 @@ def rows(channel: int) -> list:
     return [entry(number, level(channel, number)) for number in range(1, ROWS + 1)]
 
 
-def source() -> MemorySource:
+def quiet_source() -> MemorySource:
     filled = MemorySource(page=PAGE)
     for channel in range(1, CHANNELS + 1):
         filled.write(channel, rows(channel))
     return filled
 
 
-def monitor(store, outbox) -> Monitor:
+def monitor(store, outbox, source) -> Monitor:
     return Monitor(
         store=store,
         outbox=outbox,
-        source=source(),
+        source=source,
         bus=MemoryBus(history=100_000),
         judge=AlertEngine(RULES),
         clock=SystemClock(),
@@ -93,18 +102,25 @@ async def until_read(running: Monitor, store) -> None:
                 return
 
 
-async def live(url: str) -> None:
-    engine = engine_for(url)
+async def live(database_url: str, thingspeak_url: str, *, is_last: bool) -> None:
+    engine = engine_for(database_url)
     store = SqlIngestStore(engine)
-    await until_read(monitor(store, SqlOutboxStore(engine)), store)
+    transport = AiohttpTransport(origin=thingspeak_url, connections=CHANNELS)
+    breakers = Breakers(host=PAUSES, channel=PAUSES)
+    async with AsyncClient(transport=transport, policy=PATIENCE, breakers=breakers) as client:
+        source = ChannelSource(client, batch_entries=PAGE)
+        print("alive", flush=True)
+        running = monitor(store, SqlOutboxStore(engine), source)
+        await (until_read(running, store) if is_last else running.run())
     await engine.dispose()
 
 
-def main(url: str) -> None:
-    for _ in sys.stdin:
+def main(database_url: str, thingspeak_url: str) -> None:
+    for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            anyio.run(live, url)
+            is_last = line.strip() == "finish"
+            anyio.run(partial(live, database_url, thingspeak_url, is_last=is_last))
             os._exit(0)
         print(child, flush=True)
         _, status = os.waitpid(child, 0)
@@ -112,4 +128,4 @@ def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import pytest
 from sqlalchemy import func, select
 
+from evara_core.clock import SystemClock
 from evara_core.storage.counters import reconcile
 from evara_core.storage.engine import blocking_engine_for
 from evara_core.storage.fleet import (
@@ -32,6 +33,16 @@ from evara_core.storage.units import Unit
 from evara_core.testing.memory import MemoryStore
 from evara_core.testing.samples import START, mapping_for, tank
 from evara_core.testing.servers import start_postgres
+from evara_core.thingspeak.simulator.app import Simulator
+from evara_core.thingspeak.simulator.faults import (
+    Delay,
+    HangUp,
+    Instead,
+    Latency,
+    Trickle,
+    Truncate,
+)
+from evara_core.thingspeak.simulator.loopback import loopback_in_thread
 
 WORKER = Path(__file__).with_name("killed_worker.py")
 _spec = importlib.util.spec_from_file_location("killed_worker", WORKER)
@@ -39,36 +50,56 @@ worker = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(worker)
 
 
+@pytest.fixture
+def thingspeak(request):
+    """The simulator with the channels, in trouble throughout; seeded by the test's number."""
+    simulator = Simulator(clock=SystemClock(), seed=request.node.callspec.params["seed"])
+    for number in range(1, worker.CHANNELS + 1):
+        channel = simulator.service.create_channel(
+            now_s=0, channel_id=number, labels={1: "Level", 2: "Battery"}, public=True
+        )
+        channel.replay(worker.rows(number))
+    latency = Latency(shape="uniform", typical_s=0.005, high_s=0.03)
+    simulator.faults.add(Delay(latency=latency))
+    for fault, probability in TROUBLE:
+        simulator.faults.add(fault, probability=probability)
+    with loopback_in_thread(simulator) as url:
+        yield SimpleNamespace(url=url, asked=lambda: simulator.faults.asked)
+    assert all(rule.hits for rule in simulator.faults.rules)
+
+
+TROUBLE = (
+    (Instead(), 0.05),
+    (Instead(status=503), 0.02),
+    (Instead(status=200), 0.03),
+    (Truncate(share=0.7), 0.05),
+    (HangUp(after_bytes=300), 0.05),
+    (HangUp(), 0.05),
+    (Trickle(over_s=0.2, pieces=3), 0.02),
+)
+
+
 class Victim:
     """The worker process, whose children live and are killed."""
 
-    def __init__(self, url):
+    def __init__(self, *urls):
         self._process = subprocess.Popen(
-            [sys.executable, str(WORKER), url],
+            [sys.executable, str(WORKER), *urls],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
-    def _ask(self, text):
-        self._process.stdin.write(text)
+    def begin(self, how="live"):
+        """Let a child live; return its process id when it has begun to work."""
+        self._process.stdin.write(f"{how}\n")
         self._process.stdin.flush()
-
-    def live(self, *, for_s=None):
-        """Let a child live; return its exit code, -9 when it was killed in time."""
-        self._ask("go\n")
-        pid = int(self._process.stdout.readline())
-        if for_s is not None:
-            time.sleep(for_s)
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        return int(self._process.stdout.readline())
-
-    def begin(self):
-        self._ask("go\n")
-        self._process.stdout.readline()
+        told = {self._process.stdout.readline().strip() for _ in range(2)}
+        (pid,) = told - {"alive"}
+        return int(pid)
 
     def end(self):
+        """Return the child's exit code when it has ended."""
         return int(self._process.stdout.readline())
 
     def close(self):
@@ -105,8 +136,16 @@ def truth():
     store = MemoryStore()
     for channel in range(1, worker.CHANNELS + 1):
         store.add(tank(f"tank-{channel}"), mapping_for(channel))
-    anyio.run(worker.until_read, worker.monitor(store, store), store)
+    anyio.run(worker.until_read, worker.monitor(store, store, worker.quiet_source()), store)
     return store
+
+
+def rows_stored(url):
+    engine = blocking_engine_for(url)
+    with engine.connect() as connection:
+        found = connection.execute(select(func.count()).select_from(readings)).scalar_one()
+    engine.dispose()
+    return found
 
 
 def assert_is_the_truth(url, truth):
@@ -161,38 +200,99 @@ def _told(truth):
     return sorted(told)
 
 
-def kill_again_and_again(victim, *, times, seed):
-    chance = random.Random(seed)
-    codes = [victim.live(for_s=chance.uniform(0.02, 0.3)) for _ in range(times)]
-    return codes.count(-signal.SIGKILL)
+def kill_again_and_again(victim, thingspeak, *, times, chance, server=None, crashes=0):
+    """Kill *times* lives at random points; in some of them *server* crashes and returns.
+
+    A point is a number of requests to ThingSpeak and some milliseconds: however busy the
+    machine is, a life comes as far as it is meant to.
+    """
+    crashing = set(chance.sample(range(times), crashes))
+    codes = []
+    for number in range(times):
+        end = thingspeak.asked() + chance.randint(1, 30)
+        pid = victim.begin()
+        wait_for_requests(thingspeak, end - (10 if number in crashing else 0))
+        if number in crashing:
+            server.crash()
+            time.sleep(chance.uniform(0.0, 0.2))
+            server.start()
+            wait_for_requests(thingspeak, end)
+        time.sleep(chance.uniform(0.0, 0.03))
+        os.kill(pid, signal.SIGKILL)
+        codes.append(victim.end())
+    return codes
+
+
+def wait_for_requests(thingspeak, number):
+    until = time.monotonic() + 10
+    while thingspeak.asked() < number and time.monotonic() < until:
+        time.sleep(0.001)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
-def test_killed_in_the_middle_nothing_is_lost_doubled_or_told_twice(database_url, truth):
-    prepare(database_url, is_migrated=True)
-    victim = Victim(database_url)
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("seed", [1, 2], ids="seed-{}".format)
+def test_killed_in_the_middle_nothing_is_lost_doubled_or_told_twice(
+    sqlite_database_url, thingspeak, truth, seed
+):
+    """Fifty kills in all. What is random follows from the seed in the test's name."""
+    prepare(sqlite_database_url, is_migrated=True)
+    victim = Victim(sqlite_database_url, thingspeak.url)
 
-    kills = kill_again_and_again(victim, times=25, seed=1)
-    last = victim.live()
+    codes = kill_again_and_again(victim, thingspeak, times=25, chance=random.Random(seed))
+    before = rows_stored(sqlite_database_url)
+    victim.begin("finish")
+    last = victim.end()
     victim.close()
+    print(f"seed {seed}: {before} rows stored before the last life")
 
-    assert kills >= 10
+    assert codes == [-signal.SIGKILL] * 25
+    assert 0 < before < worker.CHANNELS * worker.ROWS
     assert last == 0
-    assert_is_the_truth(database_url, truth)
+    assert_is_the_truth(sqlite_database_url, truth)
 
 
 @pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.timeout(300)
-def test_a_database_that_crashes_again_and_again_loses_nothing(truth):
+@pytest.mark.parametrize("seed", [1, 2], ids="seed-{}".format)
+def test_whatever_is_killed_and_however_often_the_database_crashes_nothing_is_lost(
+    thingspeak, truth, seed
+):
+    """Fifty kills and ten crashes in all."""
     server = start_postgres()
     prepare(server.url, is_migrated=False)
-    victim = Victim(server.url)
-    chance = random.Random(2)
+    victim = Victim(server.url, thingspeak.url)
+    chance = random.Random(seed)
 
-    victim.begin()
-    for _ in range(10):
+    codes = kill_again_and_again(
+        victim, thingspeak, times=25, chance=chance, server=server, crashes=5
+    )
+    before = rows_stored(server.url)
+    victim.begin("finish")
+    last = victim.end()
+    victim.close()
+    print(f"seed {seed}: {before} rows stored before the last life")
+
+    assert codes == [-signal.SIGKILL] * 25
+    assert 0 < before < worker.CHANNELS * worker.ROWS
+    assert last == 0
+    assert_is_the_truth(server.url, truth)
+    server.remove()
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", [3], ids="seed-{}".format)
+def test_a_monitor_outlives_a_database_that_crashes_again_and_again(thingspeak, truth, seed):
+    server = start_postgres()
+    prepare(server.url, is_migrated=False)
+    victim = Victim(server.url, thingspeak.url)
+    chance = random.Random(seed)
+
+    victim.begin("finish")
+    for _ in range(5):
         time.sleep(chance.uniform(0.1, 0.4))
         server.crash()
         time.sleep(chance.uniform(0.0, 0.2))
