@@ -81,7 +81,7 @@ def compile_screen(conditions: Sequence[tuple[Condition, bool]]) -> Screen:
     share is looked up and worked out once. The sample itself may be None unless a
     condition looks at windows or evidence.
     """
-    eager = _Writer(silent=False, eager=True)
+    eager = _Writer(silent=False, eager=True, inline=len(conditions) == 1)
     careful = _Writer(silent=False, names=eager.names)
     quick, slow = _screened(eager, conditions), _screened(careful, conditions)
     body = ["try:", *(f"    {line}" for line in quick), "except (KeyError, TypeError):", "    pass"]
@@ -102,16 +102,17 @@ def _screened(writer: _Writer, conditions: Sequence[tuple[Condition, bool]]) -> 
 
 
 def _screen_of_one(writer: _Writer, condition: Condition, when_unknown: bool) -> list[str]:  # noqa: FBT001 - as it stands in the tuple
-    """Look up no more than decides it."""
+    """Look up no more than decides it. True and False do for one bit."""
     match condition:
         case All(parts) if not when_unknown:
             for part in parts[:-1]:
-                test = writer.true(part)
-                writer.lines.append(f"if not {test}: return 0")
+                test, known = writer.true(part), len(writer.lines)
+                if known:
+                    writer.lines.append(f"if not {test}: return 0")
         case _:
             pass
     test = f"not {writer.false(condition)}" if when_unknown else writer.true(condition)
-    return [*writer.lines, f"return 1 if {test} else 0"]
+    return [*writer.lines, f"return {test}"]
 
 
 def _body_of(writer: _Writer, condition: Condition) -> list[str]:
@@ -137,12 +138,14 @@ class _Writer:
         *,
         silent: bool = True,
         eager: bool = False,
+        inline: bool = False,
         names: dict[str, object] | None = None,
     ) -> None:
         self.lines: list[str] = []
         self._terms: dict[object, str] = {}
         self._silent = silent
         self._eager = eager
+        self._inline = inline
         self.is_eager = False
         """Whether a value is compared that may be bad, or none."""
 
@@ -301,8 +304,9 @@ class _Writer:
         return v
 
     def _value(self, metric: str) -> str:
-        """Return a name for the value as it was sent."""
-        return self._kept(("value", metric), f"values[{metric!r}].value")
+        """Return a name for the value as it was sent, or what it is looked up by."""
+        text = f"values[{metric!r}].value"
+        return text if self._inline else self._kept(("value", metric), text)
 
     def _quality(self, metric: str) -> str:
         self._term(Metric(metric))
