@@ -27,6 +27,7 @@ from sqlalchemy.sql.elements import (
     ReleaseSavepointClause,
     RollbackToSavepointClause,
     SavepointClause,
+    TextClause,
 )
 from sqlalchemy.sql.lambdas import StatementLambdaElement
 from sqlalchemy.sql.selectable import TableClause
@@ -103,6 +104,8 @@ def check_statement(
             return rows
         case _ if _is_orm_read(statement):
             return rows
+        case TextClause():
+            raise StatementRefusedError("text()", "write it with SQLAlchemy's own constructs")
         case _:
             raise StatementRefusedError(
                 f"a {type(statement).__name__}",
