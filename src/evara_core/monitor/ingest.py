@@ -144,7 +144,7 @@ class Writer:
                 if updates:
                     await self._commit(updates)
                     self._recovered()
-        except StorageUnavailableError as error:
+        except (StorageUnavailableError, ConflictError, NotFoundError) as error:
             await self._pause(error)
         except Exception as error:  # noqa: BLE001 - there will be another sweep
             self._failed(error)
