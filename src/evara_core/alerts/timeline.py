@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from evara_core.access.tenancy import Tenancy
+from evara_core.alerts.actions import ActionKind, OperatorAction
 from evara_core.alerts.durations import parse_duration_s, render_duration
 from evara_core.alerts.engine import AlertEngine
 from evara_core.alerts.rule_documents import rule_from_document
@@ -238,6 +239,11 @@ class _Play:
                 return engine.shelve(_NODE, rule_id, by="operator", now=now, until=until)
             case "unshelve":
                 return engine.unshelve(_NODE, rule_id, now=now)
+            case "resolve":
+                action = OperatorAction(
+                    kind=ActionKind.RESOLVE, node_id=_NODE, rule_id=rule_id, by="operator", at=now
+                )
+                return engine.operate(action, now=now)
             case _:
                 problem = f"nobody can {verb!r:.40}"
                 raise InvalidInputError(problem)
