@@ -165,10 +165,15 @@ class Stream:
 
 @asynccontextmanager
 async def demonstration(
-    folder: Path, clock: ManualClock, *, nodes: int = NODES, options: DemoOptions | None = None
+    folder: Path,
+    clock: ManualClock,
+    *,
+    nodes: int = NODES,
+    options: DemoOptions | None = None,
+    within_s: float = 50,
 ) -> AsyncIterator[Platform]:
     options = options or DemoOptions(nodes=nodes, folder=folder)
-    with anyio.fail_after(50):
+    with anyio.fail_after(within_s):
         async with demo_parts(options, folder, clock=clock, sleep=sleeping_by(clock)) as parts:
             app = create_app(parts)
             async with running(parts):

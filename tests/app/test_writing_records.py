@@ -11,9 +11,11 @@ from evara_core.access.audit import find_break
 from evara_core.storage.counters import reconcile
 from evara_core.storage.trail import entries
 from evara_core.testing.clock import ManualClock
+from fastapi_app.demo.run import DemoOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     import httpx
 
@@ -223,3 +225,38 @@ async def test_a_body_that_is_too_long_is_not_read(platform: Platform) -> None:
     response = await ask(platform, "POST", "/api/v1/nodes", content=b"x" * 1_000_001)
 
     assert response.status_code == 413
+
+
+@pytest.mark.server
+async def test_the_same_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    options = DemoOptions(nodes=6, folder=tmp_path, postgres=postgres_url)
+    async with demonstration(tmp_path, ManualClock(), options=options) as platform:
+        node, etag = await made(platform, lat=17.4, config={"height_cm": 300})
+        path = f"/api/v1/nodes/{node['id']}"
+        changed = await ask(
+            platform, "PATCH", path, json={"label": "B"}, headers={"If-Match": etag}
+        )
+        items = [{**NODE, "label": "one"}, {**NODE, "community_id": "nowhere"}, NODE]
+        partial = await ask(
+            platform, "POST", "/api/v1/nodes/batch", json={"items": items, "mode": "partial"}
+        )
+        repeated = [
+            await ask(
+                platform, "POST", "/api/v1/nodes", json=NODE, headers={"Idempotency-Key": '"k"'}
+            )
+            for _ in range(2)
+        ]
+        searched = await platform.data("/api/v1/nodes", search="one")
+        gone = await ask(
+            platform, "DELETE", "/api/v1/nodes/batch", json={"items": [{"id": node["id"]}]}
+        )
+        await ask(platform, "DELETE", "/api/v1/nodes/tank-0001", headers={"If-Match": "*"})
+        drift = await platform.parts.write(reconcile(dialect="postgresql"))
+        chain = await platform.parts.read(entries())
+
+    assert (changed.status_code, gone.status_code) == (200, 200)
+    assert [each["status"] for each in partial.json()["data"]] == [201, 409, 201]
+    assert repeated[0].content == repeated[1].content
+    assert [found["label"] for found in searched] == ["one"]
+    assert drift == []
+    assert find_break(chain) is None
