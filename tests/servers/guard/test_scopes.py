@@ -19,9 +19,11 @@ from sqlalchemy import (
     Table,
     Uuid,
     create_engine,
+    delete,
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -42,6 +44,7 @@ from evara_core.access.tenancy import (
 from evara_core.errors import ConfigurationError, DeniedError, StatementRefusedError
 from evara_core.storage.guard.engine import Elevation, Guard
 from evara_core.storage.guard.policies import GuardPolicy
+from evara_core.storage.rls.binding import entering
 from evara_core.testing.clock import ManualClock
 
 metadata = MetaData()
@@ -252,6 +255,31 @@ class TestElevation:
 
         assert told == [Elevation(reason="ticket 42", actor_id="u9", lasts_s=60.0)]
 
+    def test_may_run_trusted_sql_when_it_says_so(self, engine: Engine) -> None:
+        told: list[Elevation] = []
+        guard = Guard(engine, POLICY, watch=told.append)
+
+        elevation = guard.elevated(reason="repair", actor_id="u9", allows_sql=True)
+        with elevation as elevated, elevated.begin() as connection:
+            assert connection.scalar(text("SELECT count(*) FROM places")) == 6
+            assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+
+        assert told[0].allows_sql
+        with elevated.connect() as connection, pytest.raises(StatementRefusedError, match="over"):
+            connection.execute(text("SELECT 1"))
+
+    def test_needs_a_login_of_its_own_behind_the_wall(self, engine: Engine) -> None:
+        guard = Guard(engine, POLICY, entering=entering)
+
+        with (
+            pytest.raises(ConfigurationError, match="elevated_engine"),
+            guard.elevated(reason="x", actor_id="u"),
+        ):
+            pass
+        guard = Guard(engine, POLICY, entering=entering, elevated_engine=engine)
+        with guard.elevated(reason="x", actor_id="u") as elevated, elevated.connect() as connection:
+            assert connection.scalar(select(func.count()).select_from(places)) == 6
+
     def test_ends_with_its_block(self, guard: Guard) -> None:
         with guard.elevated(reason="ticket", actor_id="u") as elevated:
             pass
@@ -307,6 +335,48 @@ def test_a_column_that_names_the_owner_is_never_changed(guard: Guard) -> None:
             with pytest.raises(DeniedError) as denied:
                 connection.execute(update(places).values({column: None}))
             assert denied.value.reason == "fixed_column"
+
+
+def test_what_is_only_to_be_looked_at_is_not_changed(engine: Engine) -> None:
+    rules = {
+        "places": TableRule(distributor_id="distributor_id", is_read_only=True),
+        "events": Through(column="place_id", parent="places", is_read_only=True),
+    }
+    guard = Guard(engine, GuardPolicy(metadata, rules))
+
+    with guard.engine(Rows(((Dimension.DISTRIBUTOR, D1),))).begin() as connection:
+        assert set(connection.scalars(select(places.c.id))) == {1, 2, 3, 6}
+        for change in (
+            insert(places),
+            update(places).values(customer_id=None),
+            delete(places),
+            delete(events),
+        ):
+            with pytest.raises(DeniedError) as denied:
+                connection.execute(change)
+            assert denied.value.reason == "read_only_table"
+
+
+def test_a_statement_that_went_round_the_gate_is_refused(guard: Guard) -> None:
+    scope = Rows(((Dimension.DISTRIBUTOR, D1),))
+
+    with guard.engine(scope).connect() as connection:
+        for way in (
+            lambda: Connection.execute(connection, update(places).values(customer_id="x")),
+            lambda: Connection.execute(connection, select(places)),
+            lambda: Connection(guard.engine(scope)).execute(select(places)),
+        ):
+            with pytest.raises(StatementRefusedError):
+                way()
+
+
+def test_an_id_that_is_not_of_the_columns_type_sees_and_writes_nothing(guard: Guard) -> None:
+    scope = Rows(((Dimension.DISTRIBUTOR, "no uuid"),))
+
+    with guard.engine(scope).connect() as connection:
+        assert connection.scalars(select(places.c.id)).all() == []
+        with pytest.raises(StatementRefusedError, match="no UUID"):
+            connection.execute(insert(places))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from evara_core.access.tenancy import (
     TableRule,
     Tenancy,
     TenancyPolicy,
+    Through,
     admits,
     cache_key,
     permitted_scope,
@@ -171,3 +172,32 @@ def test_cache_keys_are_stable() -> None:
 
     assert cache_key(customer) == "distributor_id=d%201&customer_id=u1"
     assert cache_key(All()) == "all"
+
+
+def test_a_row_beneath_belongs_to_whom_its_parent_belongs():
+    policy = TenancyPolicy(
+        {
+            "nodes": NODES,
+            "readings": Through(column="node_id", parent="nodes"),
+            "marks": Through(column="reading_id", parent="readings"),
+        }
+    )
+    scope = Rows(((Dimension.DISTRIBUTOR, "d1"),))
+
+    assert policy.owner("marks") is NODES
+    assert policy.condition(scope, "marks") == policy.condition(scope, "nodes")
+
+
+@pytest.mark.parametrize(
+    ("tables", "why"),
+    [
+        ({"a": Through(column="x", parent="b")}, "has no rule"),
+        (
+            {"a": Through(column="x", parent="b"), "b": Through(column="x", parent="a")},
+            "leads in a circle",
+        ),
+    ],
+)
+def test_a_parent_that_leads_nowhere_is_refused_at_start(tables, why):
+    with pytest.raises(ConfigurationError, match=why):
+        TenancyPolicy(tables)

@@ -152,7 +152,7 @@ class _Later(Binder):
         dimension, values = Dimension(str(value)), self._values
         return bindparam(
             None,
-            callable_=lambda: _in_type(kind, values()[dimension]),
+            callable_=lambda: _compared(kind, values()[dimension]),
             type_=kind,
             unique=True,
         )
@@ -185,8 +185,20 @@ def values_of(scope: Scope) -> Values:
 
 
 def converted(column: Column[Any], value: str) -> object:
-    """Return an id in the Python type of *column*."""
+    """Return an id in the Python type of *column*, to be written.
+
+    Raises:
+        StatementRefusedError: It is none.
+    """
     return _in_type(column.type, value)
+
+
+def _compared(kind: TypeEngine[Any], value: str) -> object:
+    """Return an id to compare with; one that is not of the column's type equals nothing."""
+    try:
+        return _in_type(kind, value)
+    except StatementRefusedError:
+        return None
 
 
 def _in_type(kind: TypeEngine[Any], value: str) -> object:
