@@ -54,6 +54,9 @@ class Hub:
         self._by_topic: dict[str, set[Subscription]] = {}
         self._clients: set[Subscription] = set()
         self._by_principal: dict[str, set[Subscription]] = {}
+        self._idle: list[Subscription] = []
+        """Those that something came for, and who have not been told yet."""
+
         self._nobody = anyio.Event()
         self._scope = anyio.CancelScope()
         self._is_closed = False
@@ -146,6 +149,7 @@ class Hub:
             after=after,
             selections=None if selections is None else tuple(selections),
             place=lambda: self.position,
+            window_s=self._window,
             leave=self._leave,
             catch_up=self._catch_up,
         )
@@ -199,6 +203,7 @@ class Hub:
             for client in self._clients:
                 client.offer_resync()
         work = 0
+        woken_at_s = anyio.current_time()
         for delivery in batch.deliveries:
             event = Event(delivery)
             self._counts["messages"] += 1
@@ -207,8 +212,19 @@ class Hub:
             self._position = delivery.position
             if work > self._limits.offers_per_turn:
                 work = 0
+                now_s = anyio.current_time()
+                if now_s - woken_at_s >= self._limits.longest_hold_s:
+                    woken_at_s = now_s
+                    self._wake()
                 await anyio.lowlevel.checkpoint()
         self._position = batch.position
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let those be written to for whom something came: once for a batch, not for each."""
+        idle, self._idle = self._idle, []
+        for client in idle:
+            client.wake()
 
     def _offer(self, event: Event) -> int:
         message = event.delivery.message
@@ -221,6 +237,8 @@ class Hub:
                 client.floor = None
             if client.selections is not None and not client.wants(message):
                 continue
+            if client.is_idle:
+                self._idle.append(client)
             if not client.offer(event, now_s=now_s):
                 self._counts["slow"] += 1
                 self._let_go(client, ByeCode.SLOW_CONSUMER)
@@ -240,6 +258,9 @@ class Hub:
         await anyio.sleep(self._limits.pause_after_failure_s)
 
     # --- the clients ------------------------------------------------------------------
+
+    def _window(self) -> float:
+        return self._limits.window_for(len(self._clients))
 
     def _admit(self, principal_id: str) -> None:
         if self._is_closed:

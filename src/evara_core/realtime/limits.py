@@ -34,6 +34,16 @@ class HubLimits:
     """A client fetches at most once in this time. Under load several messages then share
     one write, which is what costs; nobody sees 50 ms on a gauge."""
 
+    write_s: float = 0.0001
+    """About what one write to one client costs, measured with uvicorn."""
+
+    write_share: float = 0.4
+    """Of a core, what writing may take at most: with many clients the window grows, from about
+    200 of them on, and each write carries more."""
+
+    longest_window_s: float = 1.0
+    """The window never grows beyond this."""
+
     batch: int = 256
     """Items in one fetch: some 100 KB of text."""
 
@@ -44,11 +54,22 @@ class HubLimits:
     """Messages times clients that are queued before others in the event loop get a turn:
     some 5 ms."""
 
+    longest_hold_s: float = 0.2
+    """While more of a burst is to be handed out, clients are not written to for so long: newer
+    values replace older ones meanwhile, which is what makes a burst cheap."""
+
     read_wait_s: float = 5.0
     """How long one read of the bus waits when nothing happens."""
 
     pause_after_failure_s: float = 1.0
     """Between two attempts to reach a bus that is away."""
+
+    def window_for(self, clients: int) -> float:
+        """Return the least time between two fetches of one of so many clients; 0: none."""
+        if self.window_s <= 0:
+            return 0.0
+        needed_s = min(self.longest_window_s, clients * self.write_s / self.write_share)
+        return max(self.window_s, needed_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

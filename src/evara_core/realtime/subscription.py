@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from evara_core.realtime.ports import BusPosition, Delivery, Message
     from evara_core.realtime.selection import Selection
 
-__all__ = ["Bye", "Event", "Item", "Pending", "Resync", "Subscription", "is_coalesced"]
+__all__ = ["Bye", "Event", "Item", "Pending", "Resync", "Subscription"]
 
 _COALESCED_KINDS = frozenset({"reading", "node"})
 
@@ -32,10 +32,19 @@ _COALESCED_KINDS = frozenset({"reading", "node"})
 class Event:
     """A delivery, encoded at most once for each wire format, whatever the number of clients."""
 
-    __slots__ = ("_encoded", "delivery")
+    __slots__ = ("_encoded", "delivery", "is_coalesced", "slot")
 
     def __init__(self, delivery: Delivery) -> None:
+        message = delivery.message
         self.delivery = delivery
+        self.is_coalesced = message.kind in _COALESCED_KINDS
+        """Whether newer news of the same kind and key replaces it."""
+
+        self.slot: tuple[str, str] | str = (
+            (message.kind, message.key) if self.is_coalesced else message.message_id
+        )
+        """Its place in what waits for a client."""
+
         self._encoded: dict[Callable[[Delivery], bytes], bytes] = {}
 
     def encoded(self, encode: Callable[[Delivery], bytes]) -> bytes:
@@ -59,11 +68,6 @@ class Bye:
 
 
 Item: TypeAlias = Event | Resync | Bye
-
-
-def is_coalesced(kind: str) -> bool:
-    """Say whether newer news of *kind* and the same key replaces older."""
-    return kind in _COALESCED_KINDS
 
 
 class Pending:
@@ -93,16 +97,15 @@ class Pending:
 
     def offer(self, event: Event) -> bool:
         """Queue *event*; False when there is no room, and the client must go."""
-        message = event.delivery.message
-        if is_coalesced(message.kind):
-            key = (message.kind, message.key)
-            if self._items.pop(key, None) is not None:
+        items, slot = self._items, event.slot
+        if event.is_coalesced:
+            if items.pop(slot, None) is not None:
                 self.coalesced += 1
-            self._items[key] = event
-            return len(self._items) - self._events <= self._most_keys
-        if message.message_id in self._items:
+            items[slot] = event
+            return len(items) - self._events <= self._most_keys
+        if slot in items:
             return True
-        self._items[message.message_id] = event
+        items[slot] = event
         self._events += 1
         return self._events <= self._most_events
 
@@ -152,6 +155,7 @@ class Subscription:
         "_news",
         "_place",
         "_waiting_since_s",
+        "_window_s",
         "behind",
         "floor",
         "pending",
@@ -171,6 +175,7 @@ class Subscription:
         after: BusPosition | None,
         selections: tuple[Selection, ...] | None,
         place: Callable[[], BusPosition],
+        window_s: Callable[[], float],
         leave: Callable[[Subscription], None],
         catch_up: Callable[[Subscription], Awaitable[None]],
     ) -> None:
@@ -192,11 +197,14 @@ class Subscription:
         self._clock = clock
         self._limits = limits
         self._place = place
+        self._window_s = window_s
         self._leave = leave
         self._catch_up = catch_up
-        self._news = anyio.Event()
+        self._news: anyio.Event | None = None
+        """Somebody waits for what comes."""
+
         self._waiting_since_s: float | None = None
-        self._fetched_at_s = -limits.window_s
+        self._fetched_at_s = -math.inf
         self._ended: ByeCode | None = None
         self._is_over = False
 
@@ -240,11 +248,13 @@ class Subscription:
         while self.behind is not None and len(self.pending) < self._limits.batch:
             await self._catch_up(self)
         if not self.pending and self._ended is None:
+            self._news = anyio.Event()
             with anyio.move_on_after(min(wait_s, self._time_left_s())):
                 await self._news.wait()
+            self._news = None
         if self.pending:
-            # Others that come within the window join this fetch.
-            due_at_s = self._fetched_at_s + self._limits.window_s
+            # Others that come within the window join this fetch. Never shorter than a turn.
+            due_at_s = self._fetched_at_s + self._window_s()
             await anyio.sleep(max(0.0, due_at_s - anyio.current_time()))
         if self._time_left_s() <= 0:
             self.end(ByeCode.TOKEN_EXPIRED)
@@ -255,19 +265,28 @@ class Subscription:
         return self.selections is None or any(each.wants(message) for each in self.selections)
 
     def offer(self, event: Event, *, now_s: float | None = None) -> bool:
-        """Queue *event*; False when it does not fit, or waited too long."""
+        """Queue *event*; False when it does not fit, or waited too long. `wake` afterwards."""
         if now_s is None:
             now_s = self._clock.elapsed_s()
         if self._waiting_since_s is None:
             self._waiting_since_s = now_s
-            self._news.set()
         is_late = now_s - self._waiting_since_s > self._limits.longest_wait_s
         return self.pending.offer(event) and not is_late
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits: who queues something must wake it."""
+        return self._waiting_since_s is None
+
+    def wake(self) -> None:
+        """Let `receive` return with what was offered."""
+        if self._news is not None:
+            self._news.set()
 
     def offer_resync(self) -> None:
         """Queue the news that something is missing here."""
         self.pending.offer_resync()
-        self._news.set()
+        self.wake()
 
     def start_over(self) -> None:
         """Forget what waits: the client must read a snapshot anyway."""
@@ -293,7 +312,7 @@ class Subscription:
     def extend(self, expires_at: datetime | None) -> None:
         """Let the right to listen end at another time: the client came with a new token."""
         self._expires_at = expires_at
-        self._news.set()
+        self.wake()
 
     def end(self, code: ByeCode) -> None:
         """Say goodbye with *code*. The first reason is the one that counts."""
@@ -301,14 +320,14 @@ class Subscription:
             self._ended = code
             if code is not ByeCode.SHUTTING_DOWN:
                 self.pending.clear()
-            self._news.set()
+            self.wake()
 
     def close(self) -> None:
         """Leave the hub. Closing twice is no error."""
         self._is_over = True
         self.pending.clear()
         self._leave(self)
-        self._news.set()
+        self.wake()
 
     def _time_left_s(self) -> float:
         if self._expires_at is None:
@@ -317,7 +336,6 @@ class Subscription:
 
     def _fetch(self) -> list[Item]:
         taken: list[Item] = [*self.pending.take(self._limits.batch)]
-        self._news = anyio.Event()
         self._fetched_at_s = anyio.current_time()
         self._waiting_since_s = self._clock.elapsed_s() if self.pending else None
         if self._ended is not None and not self.pending:

@@ -7,6 +7,7 @@ sends and receives. It speaks ASGI itself, so that it mounts anywhere.
 from __future__ import annotations
 
 import logging
+import math
 import random
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -167,8 +168,12 @@ class SocketEndpoint:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen, link, subscription, tasks.cancel_scope)
             try:
-                with suppress(TimeoutError, ClosedError, OSError, _GoneError):
+                # One scope, whose end moves with each frame: one for each frame costs as much
+                # as the frame.
+                with suppress(ClosedError, OSError, _GoneError), anyio.CancelScope() as scope:
+                    link.scope = scope
                     await self._write(link, subscription)
+                link.scope = None
             except UpstreamError as error:
                 _LOG.info("a WebSocket ends: %r", error)
                 await link.bye(ByeCode.UNAVAILABLE)
@@ -185,8 +190,7 @@ class SocketEndpoint:
             frames = link.session.frames(
                 items, position=subscription.position, now_s=self._elapsed_s()
             )
-            for frame in frames:
-                await link.send(frame)
+            await link.send_in_time(frames)
             if items and isinstance(last := items[-1], Bye):
                 await link.bye(last.code)
                 return
@@ -251,6 +255,7 @@ class _Link:
     timeout_s: float = field(kw_only=True)
     retry_ms: int = field(kw_only=True)
     is_closed: bool = field(default=False, init=False)
+    scope: anyio.CancelScope | None = field(default=None, init=False)
 
     async def receive(self) -> bytes:
         message = await self._receive()
@@ -261,20 +266,29 @@ class _Link:
         return text.encode() if data is None else data
 
     async def send(self, frame: bytes) -> None:
-        if self.is_closed:
-            raise _GoneError
-        message: dict[str, Any] = {"type": "websocket.send"}
-        if self.is_text:
-            message["text"] = frame.decode()
-        else:
-            message["bytes"] = frame
         with anyio.fail_after(self.timeout_s):
-            await self._send(message)
+            await self._send_one(frame)
+
+    async def send_in_time(self, frames: Sequence[bytes]) -> None:
+        """Send all of *frames*, or cancel `scope` when the client does not take them."""
+        assert self.scope is not None
+        self.scope.deadline = anyio.current_time() + self.timeout_s
+        for frame in frames:
+            await self._send_one(frame)
+        self.scope.deadline = math.inf
 
     async def bye(self, code: ByeCode) -> None:
         """Say why, and close."""
         await self.send(self.session.bye(code, retry_ms=self.retry_ms))
         await self.close(code)
+
+    async def _send_one(self, frame: bytes) -> None:
+        if self.is_closed:
+            raise _GoneError
+        if self.is_text:
+            await self._send({"type": "websocket.send", "text": frame.decode()})
+        else:
+            await self._send({"type": "websocket.send", "bytes": frame})
 
     async def close(self, code: ByeCode) -> None:
         self.is_closed = True
