@@ -101,7 +101,12 @@ class CursorCodec:
             message = f"page cursors need at least one key, of {_SHORTEST_KEY} bytes or more"
             raise ConfigurationError(message)
         # Hashed, because BLAKE2b takes no key of more than 64 bytes.
-        self._keys = tuple(hashlib.blake2b(key, person=_PURPOSE).digest() for key in keys)
+        secrets = [hashlib.blake2b(key, person=_PURPOSE).digest() for key in keys]
+        # Begun once and copied for each cursor: half the time of beginning anew.
+        self._signers = tuple(
+            hashlib.blake2b(digest_size=_MAC_LENGTH, key=secret, person=_PURPOSE)
+            for secret in secrets
+        )
 
     def encode(self, position: Position, fingerprint: bytes) -> str:
         """Return the cursor for *position* in the query that has this fingerprint.
@@ -111,7 +116,7 @@ class CursorCodec:
         """
         flags = _BACKWARD * position.backward | _INCLUSIVE * position.inclusive
         body = b"%c%c%b%b" % (_VERSION, flags, fingerprint, b"".join(map(_pack, position.values)))
-        text = _to_text(body + _mac(body, self._keys[0]))
+        text = _to_text(body + _mac(body, self._signers[0]))
         if len(text) > MAX_CURSOR_LENGTH:
             parameter = "sort"
             raise InvalidParameterError(parameter, "its values are too long to continue from")
@@ -143,11 +148,13 @@ class CursorCodec:
         )
 
     def _is_genuine(self, body: bytes, mac: bytes) -> bool:
-        return any(hmac.compare_digest(_mac(body, key), mac) for key in self._keys)
+        return any(hmac.compare_digest(_mac(body, signer), mac) for signer in self._signers)
 
 
-def _mac(body: bytes, key: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=_MAC_LENGTH, key=key, person=_PURPOSE).digest()
+def _mac(body: bytes, signer: hashlib.blake2b) -> bytes:
+    begun = signer.copy()
+    begun.update(body)
+    return begun.digest()
 
 
 def fingerprint(query: ListQuery) -> bytes:

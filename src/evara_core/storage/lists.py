@@ -116,6 +116,8 @@ class ListSource:
         cutter = PageCutter(query, codec)
         plan = self._plan("rows", query, cutter.position)
         page = yield from self._page(plan, query, cutter)
+        if not plan.hidden:
+            return page
         return page.with_rows(without_last(page.rows, plan.hidden))
 
     def entities(self, query: ListQuery, codec: CursorCodec) -> Statements[Page[Any]]:
