@@ -10,7 +10,8 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import TYPE_CHECKING, Final
 
 from evara_core.errors import (
     InvalidHeaderError,
@@ -22,16 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "Verdict",
     "cache_headers",
     "check_if_match",
     "etag_of",
     "http_date",
     "is_not_modified",
+    "judge",
     "version_etag",
 ]
 
+_READS: Final = frozenset({"GET", "HEAD"})
+
 _TAG = re.compile(r'\s*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 _MOST_TAGS = 100
+
+
+class Verdict(Enum):
+    """What becomes of a request with conditions."""
+
+    GO_ON = "go on"
+    NOT_MODIFIED = "304"
+    FAILED = "412"
 
 
 def etag_of(body: bytes) -> str:
@@ -66,16 +79,43 @@ def is_not_modified(
     if sent is not None:
         tags = _tags(sent)
         return tags is not None and ("*" in tags or _opaque(etag) in map(_opaque, tags))
-    since = headers.get("if-modified-since")
-    if since is None or modified_at is None:
-        return False
-    try:
-        moment = parsedate_to_datetime(since)
-    except ValueError:
-        return False
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return modified_at.replace(microsecond=0) <= moment
+    return _is_unmodified(headers.get("if-modified-since"), modified_at) is True
+
+
+def judge(
+    method: str,
+    headers: Mapping[str, str],
+    *,
+    etag: str | None,
+    modified_at: datetime | None = None,
+) -> Verdict:
+    """Return what the conditions of a request say, in the order of RFC 9110 section 13.2.2.
+
+    Ask it once the caller is known to be allowed, and only where the answer would be a success.
+    An `If-Match` that does not parse fails: nothing is changed by accident. An `If-None-Match`
+    that does not parse counts as not sent.
+
+    Args:
+        method: Of the request.
+        headers: Of the request, by lower-case name.
+        etag: Of the current representation; None: there is none.
+        modified_at: When it last changed, aware; None: not known.
+    """
+    if (if_match := headers.get("if-match")) is not None:
+        tags = _tags(if_match) or []
+        is_strong = etag is not None and not etag.startswith("W/")
+        if etag is None or ("*" not in tags and not (is_strong and etag in tags)):
+            return Verdict.FAILED
+    elif _is_unmodified(headers.get("if-unmodified-since"), modified_at) is False:
+        return Verdict.FAILED
+    if etag is None:
+        return Verdict.GO_ON
+    if method in _READS:
+        is_known = is_not_modified(headers, etag=etag, modified_at=modified_at)
+        return Verdict.NOT_MODIFIED if is_known else Verdict.GO_ON
+    # `If-None-Match: *` on a write means: create it, change nothing.
+    only_if_none = {"if-none-match": headers.get("if-none-match", "")}
+    return Verdict.FAILED if is_not_modified(only_if_none, etag=etag) else Verdict.GO_ON
 
 
 def check_if_match(if_match: str | None, *, etag: str | None, is_required: bool = True) -> None:
@@ -126,6 +166,19 @@ def cache_headers(
 def http_date(moment: datetime) -> str:
     """Return *moment*, which must be aware, as HTTP writes dates, whatever the locale."""
     return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
+
+
+def _is_unmodified(since: str | None, modified_at: datetime | None) -> bool | None:
+    """Return whether it is unchanged since; None where that cannot be told."""
+    if since is None or modified_at is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(since)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return modified_at.replace(microsecond=0) <= moment
 
 
 def _tags(text: str) -> list[str] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -78,6 +79,7 @@ class CacheCore:
         self.clock: Final = clock or self.memory.clock
         self.stats: Final = CacheStats()
         self.stamps: Final = Stamps()
+        self._origin = secrets.token_hex(8)
         self._unheard_ttl_s = unheard_ttl_s
         self._load_deadline_s = load_deadline_s
         self._flights = Flights(deadline_s=load_deadline_s)
@@ -235,6 +237,22 @@ class CacheCore:
         self.stamps.learn(versions)
         self.stamps.touch(keys=keys, tags=tags)
 
+    async def versions_of(self, tags: list[str]) -> tuple[object, ...] | None:
+        """Return what changes when one of *tags* is invalidated; None where it is not known.
+
+        What is read afterwards is not older: of what was kept before, nothing is served that
+        the shared store knows to be outdated.
+        """
+        if self._filler.holds.cover_names(tags):
+            return None
+        if self._tier is None:
+            # Counters of tags are forgotten with their last entry. This one is not.
+            return (self._origin, self.stamps.changes)
+        versions = await self._tier.versions(tags)
+        if versions is not None:
+            self.stamps.learn(dict(zip(tags, versions, strict=True)))
+        return versions
+
     def kept(self, key: Hashable) -> Entry[Any] | None:
         """Return what this process holds under *key*, if it may still be used."""
         if self._tier is not None:
@@ -283,6 +301,7 @@ class CacheCore:
         self.stamps.reset_after_fork()
         self.stamps.touch_everything()
         self._flights = Flights(deadline_s=self._load_deadline_s)
+        self._origin = secrets.token_hex(8)
         self._was_heard = None
         if self._tier is not None:
             self._tier.reset_after_fork()

@@ -13,7 +13,7 @@ from evara_core.caching.ports import Ask, Taken, Turn
 from evara_core.errors import EvaraError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from evara_core.caching.entries import Sealed
     from evara_core.caching.flights import Flight
@@ -46,10 +46,11 @@ class Holds:
 
     def cover(self, request: Request) -> bool:
         """Return whether *request* is to be loaded without keeping it."""
-        if not self._until_s:
-            return False
+        return bool(self._until_s) and self.cover_names((request.text, *request.tags))
+
+    def cover_names(self, names: Iterable[str]) -> bool:
+        """Return whether one of *names* is still settling."""
         now_s = self._clock.elapsed_s()
-        names = (request.text, *request.tags)
         return any(now_s < self._until_s.get(name, 0.0) for name in names)
 
 

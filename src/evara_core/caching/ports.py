@@ -111,6 +111,10 @@ class SharedStore(Protocol):
         """
         ...
 
+    async def versions(self, tags: Sequence[str]) -> tuple[int, ...]:
+        """Return the versions of *tags* as they are now."""
+        ...
+
     async def release(self, ask: Ask) -> None:
         """End the lease of *ask* if it still holds: nothing will be put."""
         ...

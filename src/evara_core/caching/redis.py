@@ -173,6 +173,12 @@ class RedisStore(CacheStore, SharedStore):
         return bool(await self._gate.run(redis_scripts.PUT, keys, *arguments))
 
     @override
+    async def versions(self, tags: Sequence[str]) -> tuple[int, ...]:
+        keys = [f"{self._prefix}v:{tag}" for tag in tags]
+        found = await self._gate.run(redis_scripts.VERSIONS, keys, self._life_ms)
+        return tuple(map(int, found))
+
+    @override
     async def release(self, ask: Ask) -> None:
         await self._gate.run(redis_scripts.RELEASE, self._keys(ask.key)[1:], ask.token)
 

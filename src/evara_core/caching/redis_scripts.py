@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BEAT", "HOLD", "INVALIDATE", "PUT", "RELEASE", "TAKE"]
+__all__ = ["BEAT", "HOLD", "INVALIDATE", "PUT", "RELEASE", "TAKE", "VERSIONS"]
 
 HOLD: Final = "hold"
 
@@ -69,6 +69,18 @@ for i, ask in ipairs(asks) do
   found[i] = {turn, value, left, joined, body}
 end
 return found
+"""
+
+# KEYS: versions. ARGV: their life in ms.
+VERSIONS: Final = """
+local kept, time = redis.call('MGET', unpack(KEYS)), redis.call('TIME')
+for i = 1, #KEYS do
+  if not kept[i] then
+    kept[i] = time[1] .. string.format('%06d', time[2])
+    redis.call('SET', KEYS[i], kept[i], 'PX', ARGV[1])
+  end
+end
+return kept
 """
 
 # KEYS: entry, lease, the version of each tag.

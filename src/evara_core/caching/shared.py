@@ -117,6 +117,12 @@ class SharedTier:
         put = self._tried(lambda: self._store.put_leased(ask, taken.versions, value, ttl_s=ttl_s))
         return bool(await put)
 
+    async def versions(self, tags: Sequence[str]) -> tuple[int, ...] | None:
+        """Return the versions of *tags*; None if there is nothing to be had."""
+        if self._owed and not await self._pay():
+            return None
+        return await self._tried(lambda: self._store.versions(tags))
+
     def release_soon(self, ask: Ask) -> None:
         """Give the lease of *ask* back, without waiting for it."""
         self._start(self._tried(lambda: self._store.release(ask)))

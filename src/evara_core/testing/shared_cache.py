@@ -86,6 +86,11 @@ class MemorySharedStore(SharedStore, Backplane):
         return True
 
     @override
+    async def versions(self, tags: Sequence[str]) -> tuple[int, ...]:
+        self._check()
+        return tuple(map(self._version, tags))
+
+    @override
     async def release(self, ask: Ask) -> None:
         self._check()
         if self._lease(ask.key) == ask.token:

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evara_core.api.conditional import (
+    Verdict,
     cache_headers,
     check_if_match,
     etag_of,
     http_date,
     is_not_modified,
+    judge,
     version_etag,
 )
 from evara_core.errors import (
@@ -126,3 +128,48 @@ def test_dates_are_in_gmt():
     kolkata = timezone(timedelta(hours=5, minutes=30))
 
     assert http_date(datetime(2026, 1, 1, 5, 30, tzinfo=kolkata)) == "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
+NOON = datetime(2026, 1, 1, 12, 0, 0, 500_000, tzinfo=UTC)
+BEFORE, AFTER = "Thu, 01 Jan 2026 11:59:59 GMT", "Thu, 01 Jan 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "verdict"),
+    [
+        ("GET", {}, Verdict.GO_ON),
+        ("GET", {"if-none-match": 'W/"a"'}, Verdict.NOT_MODIFIED),
+        ("GET", {"if-none-match": '"b"'}, Verdict.GO_ON),
+        ("GET", {"if-none-match": "garbage"}, Verdict.GO_ON),
+        ("GET", {"if-modified-since": AFTER}, Verdict.NOT_MODIFIED),
+        ("GET", {"if-modified-since": BEFORE}, Verdict.GO_ON),
+        ("GET", {"if-none-match": '"b"', "if-modified-since": AFTER}, Verdict.GO_ON),
+        ("GET", {"if-match": '"b"', "if-none-match": '"a"'}, Verdict.FAILED),
+        ("GET", {"if-unmodified-since": BEFORE}, Verdict.FAILED),
+        ("PUT", {"if-none-match": '"a"'}, Verdict.FAILED),
+        ("PUT", {"if-none-match": "*"}, Verdict.FAILED),
+        ("PUT", {"if-modified-since": AFTER}, Verdict.GO_ON),
+        ("PUT", {"if-unmodified-since": BEFORE}, Verdict.FAILED),
+        ("PUT", {"if-unmodified-since": AFTER}, Verdict.GO_ON),
+        ("PUT", {"if-unmodified-since": "yesterday"}, Verdict.GO_ON),
+        ("PUT", {"if-match": '"x,y", "a"'}, Verdict.GO_ON),
+        ("PUT", {"if-match": "*"}, Verdict.GO_ON),
+        ("PUT", {"if-match": 'W/"a"'}, Verdict.FAILED),
+        ("PUT", {"if-match": "a"}, Verdict.FAILED),
+        ("PUT", {"if-match": '"a"', "if-unmodified-since": BEFORE}, Verdict.GO_ON),
+    ],
+)
+def test_conditions_are_judged_in_the_order_of_the_standard(
+    method: str, headers: dict[str, str], verdict: Verdict
+) -> None:
+    assert judge(method, headers, etag='"a"', modified_at=NOON) is verdict
+
+
+def test_a_weak_tag_matches_no_write_not_even_itself() -> None:
+    assert judge("PUT", {"if-match": 'W/"a"'}, etag='W/"a"') is Verdict.FAILED
+    assert judge("PUT", {"if-match": "*"}, etag='W/"a"') is Verdict.GO_ON
+
+
+def test_where_there_is_nothing_only_a_creation_goes_on() -> None:
+    assert judge("PUT", {"if-match": "*"}, etag=None) is Verdict.FAILED
+    assert judge("PUT", {"if-none-match": "*"}, etag=None) is Verdict.GO_ON

@@ -19,7 +19,7 @@ from evara_core.errors import ConfigurationError, InvalidParameterError
 with provided_by("fastapi", package="fastapi"):
     from fastapi import FastAPI, Request, routing
 
-__all__ = ["check_routes", "declared_parameters_only"]
+__all__ = ["authorize", "calls_of", "check_routes", "declared_parameters_only", "routes_of"]
 
 
 def check_routes(
@@ -39,9 +39,9 @@ def check_routes(
         ConfigurationError: A route says nothing, or names a permission that does not exist.
     """
     silent = []
-    for route in _routes(app):
+    for route in routes_of(app):
         path = getattr(route, "path", None) or str(route)
-        calls = list(_calls(getattr(route, "dependant", None)))
+        calls = list(calls_of(route))
         for call in calls:
             if isinstance(call, RequirePermission):
                 policy.registry.check(call.permission)
@@ -69,12 +69,7 @@ async def declared_parameters_only(request: Request) -> None:
         UnauthenticatedError: The route needs a caller.
         DeniedError: It needs one that may do this.
     """
-    dependants = list(_dependants(getattr(request.scope.get("route"), "dependant", None)))
-    for each in dependants:
-        if isinstance(each.call, RequirePermission):
-            await each.call.check(request)
-        elif each.call is current_caller:
-            await caller_of(request)
+    dependants = await authorize(request)
     if any(isinstance(each.call, ListOf) for each in dependants):
         return
     allowed = {field.alias for each in dependants for field in each.query_params}
@@ -84,14 +79,34 @@ async def declared_parameters_only(request: Request) -> None:
             raise InvalidParameterError(name[:100], problem, tuple(sorted(allowed)))
 
 
-def _routes(app: FastAPI) -> Iterator[Any]:
+async def authorize(request: Request) -> list[Any]:
+    """Let the caller pass if it may call the route of *request*; return what that depends on.
+
+    For dependencies that must not run for anybody else, wherever they stand.
+
+    Raises:
+        UnauthenticatedError: The route needs a caller.
+        DeniedError: It needs one that may do this.
+    """
+    dependants = list(_dependants(getattr(request.scope.get("route"), "dependant", None)))
+    for each in dependants:
+        if isinstance(each.call, RequirePermission):
+            await each.call.check(request)
+        elif each.call is current_caller:
+            await caller_of(request)
+    return dependants
+
+
+def routes_of(app: FastAPI) -> Iterator[Any]:
+    """Return all routes of *app*, also those of included routers."""
     # FastAPI 0.13x began to keep included routers whole; before, it copied their routes.
     flatten = getattr(routing, "iter_route_contexts", None)
     yield from flatten(app.routes) if flatten else app.routes
 
 
-def _calls(dependant: Any) -> Iterator[Any]:  # noqa: ANN401 - of FastAPI, without a public name
-    for each in _dependants(dependant):
+def calls_of(route: Any) -> Iterator[Any]:  # noqa: ANN401 - of FastAPI, without a public name
+    """Return all that is called before the handler of *route*, and the handler."""
+    for each in _dependants(getattr(route, "dependant", None)):
         yield each.call
 
 

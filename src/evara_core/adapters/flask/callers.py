@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 from typing_extensions import override
 
@@ -38,6 +38,7 @@ __all__ = [
     "check_views",
     "current_caller",
     "current_principal",
+    "marks_of",
 ]
 
 P = ParamSpec("P")
@@ -177,7 +178,7 @@ def check_views(
     """
     silent = []
     for rule in app.url_map.iter_rules():
-        marks: tuple[Any, ...] = getattr(app.view_functions.get(rule.endpoint), _MARK, ())
+        marks = marks_of(app.view_functions.get(rule.endpoint))
         for mark in marks:
             if isinstance(mark, RequirePermission):
                 policy.registry.check(mark.permission)
@@ -189,6 +190,12 @@ def check_views(
             " Add @RequirePermission(…) or @Public(reason) below the route."
         )
         raise ConfigurationError(problem)
+
+
+def marks_of(view: object) -> tuple[Access, ...]:
+    """Return what *view* says of who may call it."""
+    marks: tuple[Access, ...] = getattr(view, _MARK, ())
+    return marks
 
 
 def _guard() -> Guard:

@@ -297,6 +297,17 @@ class SharedStoreContract:
         assert taken.versions[0] < first["a"] < second["a"]
         assert first["b"] < second["b"]
 
+    async def test_versions_are_told_without_a_value_and_are_those_of_a_look(
+        self, store: SharedStore
+    ) -> None:
+        first = await store.versions(["a", "b"])
+        [taken] = await store.take([ask("k", "a", "b")])
+        told = await store.invalidate(keys=[], tags=["a"], origin="me")
+
+        assert first == taken.versions
+        assert await store.versions(["b", "a"]) == (first[1], told["a"])
+        assert told["a"] > first[0]
+
     async def test_while_it_settles_what_is_loaded_is_not_put(
         self, store: SharedStore, let_pass: Callable[[float], None]
     ) -> None:
