@@ -19,6 +19,7 @@ from sqlalchemy import (
     inspect,
     text,
 )
+from sqlalchemy.exc import DatabaseError, ProgrammingError
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -247,6 +248,38 @@ def foreign_rows(world: int) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+TABLES = tuple(Base.metadata.tables)
+THEIRS = [
+    "SELECT * FROM nodes WHERE distributor_id <> 'd1'",
+    ("SELECT r.* FROM readings r JOIN nodes n ON n.id = r.node_id WHERE n.distributor_id <> 'd1'"),
+    "SELECT * FROM tags WHERE distributor_id <> 'd1'",
+    "SELECT * FROM node_tags WHERE node_id > 100",
+    "SELECT * FROM assets WHERE distributor_id <> 'd1'",
+    "SELECT * FROM pumps WHERE id > 100",
+    "SELECT * FROM distributors WHERE id <> 'd1'",
+    "SELECT * FROM meters WHERE distributor_id <> 'd1'",
+    "SELECT * FROM device_models",
+    "SELECT * FROM forgotten",
+]
+
+
+POINTING = [
+    (
+        "SELECT count(*) FROM nodes c JOIN nodes p ON p.id = c.parent_id"
+        " WHERE c.distributor_id = 'd1' AND p.distributor_id <> 'd1'"
+    ),
+    (
+        "SELECT count(*) FROM node_tags x JOIN tags t ON t.id = x.tag_id"
+        " JOIN nodes n ON n.id = x.node_id"
+        " WHERE n.distributor_id = 'd1' AND t.distributor_id <> 'd1'"
+    ),
+    (
+        "SELECT count(*) FROM meters m JOIN nodes n ON n.id = m.node_id"
+        " WHERE m.distributor_id = 'd1' AND n.distributor_id <> 'd1'"
+    ),
+]
+
+
 @dataclass
 class Kit:
     """What an attacker, or an honest worker, is given."""
@@ -284,13 +317,23 @@ class World:
         self._beginning = self.everything()
 
     def everything(self) -> list[Any] | None:
-        if set(inspect(self.engine).get_table_names()) != set(Base.metadata.tables):
+        """All rows as they lie there; None if the tables are not those of the beginning."""
+        if self.engine.dialect.name == "postgresql":
+            names = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+            return self._together([names, *(f"SELECT * FROM {each}" for each in TABLES)], "")
+        if set(inspect(self.engine).get_table_names()) != set(TABLES):
             return None
         with self.engine.connect() as connection:
-            return [
-                connection.execute(text(f"SELECT * FROM {name}")).all()
-                for name in Base.metadata.tables
-            ]
+            return [connection.execute(text(f"SELECT * FROM {name}")).all() for name in TABLES]
+
+    def _together(self, questions: list[str], order: str) -> list[Any] | None:
+        """The answers in one round trip; None if a table is gone."""
+        parts = (f"(SELECT json_agg(q {order})::text FROM ({each}) AS q)" for each in questions)
+        with self.engine.connect() as connection:
+            try:
+                return list(connection.execute(text(f"SELECT {', '.join(parts)}")).one())
+            except ProgrammingError:
+                return None
 
     def _put_all(self) -> None:
         others = foreign_rows(self.number)
@@ -339,51 +382,21 @@ class World:
 
     def theirs(self) -> list[Any]:
         """All rows that are not ours, to see whether they were changed."""
-        if not all(map(inspect(self.engine).has_table, Base.metadata.tables)):
+        if self.engine.dialect.name == "postgresql":
+            return self._together(THEIRS, "ORDER BY q::text") or ["a table is gone"]
+        if not all(map(inspect(self.engine).has_table, TABLES)):
             return ["a table is gone"]
         with self.engine.connect() as connection:
-            return [
-                sorted(map(repr, connection.execute(text(statement))))
-                for statement in (
-                    "SELECT * FROM nodes WHERE distributor_id <> 'd1'",
-                    (
-                        "SELECT r.* FROM readings r JOIN nodes n ON n.id = r.node_id"
-                        " WHERE n.distributor_id <> 'd1'"
-                    ),
-                    "SELECT * FROM tags WHERE distributor_id <> 'd1'",
-                    "SELECT * FROM node_tags WHERE node_id > 100",
-                    "SELECT * FROM assets WHERE distributor_id <> 'd1'",
-                    "SELECT * FROM pumps WHERE id > 100",
-                    "SELECT * FROM distributors WHERE id <> 'd1'",
-                    "SELECT * FROM meters WHERE distributor_id <> 'd1'",
-                    "SELECT * FROM device_models",
-                    "SELECT * FROM forgotten",
-                )
-            ]
+            return [sorted(map(repr, connection.execute(text(each)))) for each in THEIRS]
 
     def references(self) -> int:
         """How many rows of ours point to rows of others."""
-        if not all(map(inspect(self.engine).has_table, Base.metadata.tables)):
-            return 0
+        total = " + ".join(f"({each})" for each in POINTING)
         with self.engine.connect() as connection:
-            return sum(
-                connection.scalar(text(statement)) or 0
-                for statement in (
-                    (
-                        "SELECT count(*) FROM nodes c JOIN nodes p ON p.id = c.parent_id"
-                        " WHERE c.distributor_id = 'd1' AND p.distributor_id <> 'd1'"
-                    ),
-                    (
-                        "SELECT count(*) FROM node_tags x JOIN tags t ON t.id = x.tag_id"
-                        " JOIN nodes n ON n.id = x.node_id"
-                        " WHERE n.distributor_id = 'd1' AND t.distributor_id <> 'd1'"
-                    ),
-                    (
-                        "SELECT count(*) FROM meters m JOIN nodes n ON n.id = m.node_id"
-                        " WHERE m.distributor_id = 'd1' AND n.distributor_id <> 'd1'"
-                    ),
-                )
-            )
+            try:
+                return connection.scalar(text(f"SELECT {total}")) or 0
+            except DatabaseError:
+                return 0  # a table is gone, which `theirs` tells of
 
 
 @contextmanager
