@@ -21,7 +21,7 @@ from evara_core.storage.guard.compiler import current_values
 from evara_core.storage.guard.gate import check_cursor, check_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from sqlalchemy import Engine
     from sqlalchemy.engine.interfaces import Dialect
@@ -170,7 +170,8 @@ def _check(statement: str, context: Any) -> None:
     engine.check(statement, connection, context)
 
 
-def _rows(parameters: Mapping[str, Any] | Sequence[Any] | None) -> list[dict[str, Any]]:
+def _rows(parameters: Any) -> list[dict[str, Any]]:
+    """Return the parameters of each execution: they are given for one, or for many."""
     if not parameters:
         return []
-    return [dict(parameters)] if hasattr(parameters, "keys") else [*parameters]
+    return [dict(parameters)] if hasattr(parameters, "keys") else list(parameters)
