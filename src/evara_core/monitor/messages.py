@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from evara_core.access.tenancy import Tenancy
 from evara_core.alerts.episodes import Severity, Transition, TransitionKind
@@ -150,6 +151,7 @@ def _message(ids: IdSource, kind: str, key: str, node: Node, body: dict[str, obj
         message_id=str(ids.new()),
         kind=kind,
         key=key,
-        topics=node.tenancy.topics,
+        # The last one is nobody's right: listeners narrow to it what they may hear anyway.
+        topics=(*node.tenancy.topics, f"node:{quote(node.node_id, safe='')}"),
         body=dump_json(body),
     )

@@ -297,7 +297,7 @@ class Subscription:
         """Hear *topics* from now on, and forget what waits of others."""
         gained = topics - self.topics
         self.topics = topics
-        self.pending.keep(lambda message: not topics.isdisjoint(message.topics))
+        self._keep(lambda message: not topics.isdisjoint(message.topics))
         if gained:
             self.offer_resync()
 
@@ -307,7 +307,7 @@ class Subscription:
         What happened before is not told: read a snapshot after this.
         """
         self.selections = None if selections is None else tuple(selections)
-        self.pending.keep(self.wants)
+        self._keep(self.wants)
 
     def extend(self, expires_at: datetime | None) -> None:
         """Let the right to listen end at another time: the client came with a new token."""
@@ -328,6 +328,11 @@ class Subscription:
         self.pending.clear()
         self._leave(self)
         self.wake()
+
+    def _keep(self, is_kept: Callable[[Message], bool]) -> None:
+        self.pending.keep(is_kept)
+        if not self.pending:
+            self._waiting_since_s = None
 
     def _time_left_s(self) -> float:
         if self._expires_at is None:

@@ -81,7 +81,7 @@ async def test_tells_the_bus_after_the_commit(world) -> None:
     assert news["measured_at"] == "2026-01-01T00:05:00Z"
     assert (alert["kind"], alert["rule_id"], alert["node_id"]) == ("fired", "low", "tank-1")
     assert (node["previous_status"], node["status"]) == ("provisioning", "Alert")
-    assert {m.topics for m in told} == {tank().tenancy.topics}
+    assert {m.topics for m in told} == {(*tank().tenancy.topics, "node:tank-1")}
     assert [m.key for m in told] == ["tank-1", alert["episode_id"], "tank-1"]
 
 

@@ -16,7 +16,7 @@ from evara_core.realtime.codes import ByeCode
 from evara_core.realtime.hub import Hub
 from evara_core.realtime.limits import HubLimits
 from evara_core.realtime.memory import MemoryBus
-from evara_core.realtime.ports import Batch, Message
+from evara_core.realtime.ports import Batch, Delivery, Message
 from evara_core.realtime.subscription import Bye, Event, Item, Resync, Subscription
 from evara_core.realtime.wire import event_frame
 from evara_core.testing.clock import ManualClock
@@ -24,7 +24,7 @@ from evara_core.testing.clock import ManualClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from evara_core.realtime.ports import BusPosition, Delivery
+    from evara_core.realtime.ports import BusPosition
 
 QUICK = HubLimits(window_s=0, read_wait_s=0.05, pause_after_failure_s=0.01)
 ALL = ("platform",)
@@ -523,3 +523,32 @@ async def test_tells_its_state() -> None:
         assert repr(hub) == "<Hub at e-1: 1 clients>"
         assert repr(client) == "<Subscription of u1: 1 pending>"
         assert repr(bus) == "<MemoryBus e: 1 kept, 1 in all>"
+
+
+async def test_who_lost_what_waited_is_still_told_of_what_comes() -> None:
+    bus = MemoryBus()
+    async with running(bus) as hub:
+        client = await listen(hub, "community:1", "community:2")
+        heard: list[Item] = []
+
+        async def hear() -> None:
+            heard.extend(await client.receive(wait_s=60))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hear)
+            await anyio.lowlevel.checkpoint()
+            # Queued, but not yet woken: as in the middle of a burst.
+            client.offer(Event(Delivery(position="p", message=alert(1, "community:2"))))
+            hub.revise("u1", ["community:1"])
+            await bus.publish([alert(2, "community:1")])
+
+        assert ids(heard) == ["a2"]
+
+
+def test_with_many_clients_the_window_grows_up_to_a_limit() -> None:
+    limits = HubLimits()
+
+    windows = [limits.window_for(clients) for clients in (1, 100, 400, 100_000)]
+
+    assert windows == pytest.approx([limits.window_s, limits.window_s, 0.1, 1.0])
+    assert QUICK.window_for(1_000) == 0
