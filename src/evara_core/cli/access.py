@@ -1,4 +1,4 @@
-"""`evara access`: what keeps tenants apart."""
+"""`evara access`: who may do what, and what keeps tenants apart."""
 
 from __future__ import annotations
 
@@ -65,4 +65,48 @@ def rls(
     else:
         typer.echo("the wall stands")
     if faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+def matrix(
+    markdown: Annotated[bool, typer.Option("--markdown", help="For a page.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Who may do what: built-in roles by permissions, and by the columns of each resource."""
+    from evara_core.access import matrix as tables  # noqa: PLC0415 - as below
+    from evara_core.access.roles import built_in_policy  # noqa: PLC0415 - as below
+    from evara_core.storage.reference.columns import (  # noqa: PLC0415 - needs the extra `sql`
+        reference_columns,
+    )
+
+    policy = built_in_policy()
+    columns = reference_columns(policy)
+    if as_json:
+        shown = {
+            "policy_version": policy.version,
+            "permissions": tables.permission_marks(policy),
+            "columns": tables.column_marks(columns),
+        }
+        typer.echo(dump_json(shown))
+    elif markdown:
+        typer.echo(tables.render_permissions(policy))
+        typer.echo(tables.render_columns(columns), nl=False)
+    else:
+        typer.echo(tables.render_text(policy, columns), nl=False)
+
+
+@app.command()
+def explain(
+    role: Annotated[str, typer.Argument(help="Such as distributor.")],
+    permission: Annotated[str, typer.Argument(help="Such as nodes:write.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say in one sentence whether a role may do something, and why. Status 1: it may not."""
+    from evara_core.access.principal import Principal  # noqa: PLC0415 - beside the policy
+    from evara_core.access.roles import built_in_policy  # noqa: PLC0415 - only this needs it
+
+    decision = built_in_policy().decide(Principal(user_id="", role=role), permission)
+    typer.echo(dump_json(decision) if as_json else decision.explain())
+    if not decision.allowed:
         raise typer.Exit(1)

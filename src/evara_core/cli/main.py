@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from evara_core._optional import provided_by
-from evara_core.cli import access, failures, history, notify, rules, upkeep
+from evara_core.cli import access, audit, failures, history, notify, rules, upkeep
 from evara_core.cli.options import Database
 from evara_core.errors import EvaraError
 from evara_core.serialization import dump_json
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 app.add_typer(access.app, name="access")
+app.add_typer(audit.app, name="audit")
 app.add_typer(notify.app, name="notify")
 app.add_typer(rules.app, name="rules")
 app.add_typer(failures.app, name="failures")

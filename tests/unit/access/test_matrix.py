@@ -11,19 +11,25 @@ from evara_core.access.permissions import AccessPolicy
 from evara_core.access.roles import built_in_policy
 from evara_core.access.tenancy import Dimension
 from evara_core.query.ast import ALWAYS
+from evara_core.storage.reference.columns import reference_columns
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "access-matrix.md"
 HEAD = """# Access matrix
 
 Which of the built-in roles may do what, wildcards expanded.
+Below: what each reads (r), creates (c) and updates (u) of which column.
 Which rows a role may do it with is its [scope](../explanation/tenancy.md).
-This page is made from the policy (`access.matrix.render_permissions`); a test compares them.
+This page is what `evara access matrix --markdown` prints; a test compares them.
 
 """
 
 
 def test_the_page_in_the_repository_is_the_policy() -> None:
-    assert PAGE.read_text() == HEAD + render_permissions(built_in_policy())
+    policy = built_in_policy()
+
+    columns = render_columns(reference_columns(policy))
+
+    assert PAGE.read_text() == HEAD + render_permissions(policy) + "\n" + columns
 
 
 def test_rows_are_permissions_and_columns_roles() -> None:

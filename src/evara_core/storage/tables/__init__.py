@@ -35,7 +35,13 @@ from evara_core.storage.tables.telemetry import (
     rollups,
     set_aside,
 )
-from evara_core.storage.tables.tenants import communities, customers, distributors, users
+from evara_core.storage.tables.tenants import (
+    communities,
+    customers,
+    distributors,
+    ended_sessions,
+    users,
+)
 
 __all__ = [
     "METRIC_COLUMNS",
@@ -50,6 +56,7 @@ __all__ = [
     "customers",
     "deliveries",
     "distributors",
+    "ended_sessions",
     "field_mappings",
     "idempotency_keys",
     "leases",

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from evara_core.storage.tables.base import metadata, places_of_the_distributor
 from evara_core.storage.types import Id, UtcDateTime
 
-__all__ = ["communities", "customers", "distributors", "users"]
+__all__ = ["communities", "customers", "distributors", "ended_sessions", "users"]
 
 distributors = Table(
     "distributors",
@@ -66,6 +66,8 @@ users = Table(
     Column("customer_id", Id, ForeignKey("customers.customer_id")),
     Column("is_active", Boolean, nullable=False, server_default=true()),
     Column("created_at", UtcDateTime, nullable=False),
+    # Tokens of this moment and of before it are not good any more.
+    Column("signed_out_at", UtcDateTime),
     *places_of_the_distributor(),
     # A role without the id that limits it: whoever reads the row would have to guess.
     CheckConstraint(
@@ -76,3 +78,13 @@ users = Table(
     ),
     Index(None, "distributor_id", "user_id"),
 )
+
+ended_sessions = Table(
+    "ended_sessions",
+    metadata,
+    Column("user_id", Id, ForeignKey("users.user_id", ondelete="CASCADE"), primary_key=True),
+    Column("session_id", Id, primary_key=True),
+    Column("ended_at", UtcDateTime, nullable=False),
+    Index(None, "ended_at"),
+)
+"""Sign-ins that were ended before their tokens: the `session_id` of tokens."""
