@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evara_core.caching.breaker import Breaker
 from evara_core.caching.codecs import BytesCodec
 from evara_core.caching.entries import Entry, Freshness
-from evara_core.caching.filling import Filler
+from evara_core.caching.filling import Filler, Want
 from evara_core.caching.flights import Flights
 from evara_core.caching.listening import Listener
 from evara_core.caching.memory import MemoryStore
@@ -104,6 +104,7 @@ class CacheCore:
         self._filler = Filler(
             self.memory,
             self._tier,
+            self._flights,
             clock=self.clock,
             stats=self.stats,
             chance=chance,
@@ -174,13 +175,15 @@ class CacheCore:
             return self.served(entry, now_s)
         self.stats.misses += 1
 
-        async def fill(flight: Flight[Entry[Any]]) -> Entry[Any]:
-            def refresh(ask: Ask, taken: Taken) -> None:
-                self._refresh(request, load, ask, taken)
+        def refresh(ask: Ask, taken: Taken) -> None:
+            self._refresh(request, load, ask, taken)
 
-            return await self._filler.fill(flight, request, load, refresh, entry)
-
-        found = await self._flights.join(request.text, fill, lambda: self._stamp(request))
+        want = Want(request, load, refresh, entry)
+        found: Entry[Any] = await self._flights.look(
+            request.text,
+            lambda flight: self._filler.begin(flight, want),
+            lambda: self._stamp(request),
+        )
         return Cached(found.give(), is_hit=found.was_there, is_stale=found.is_stale)
 
     def served(self, entry: Entry[Any], now_s: float) -> Cached[Any]:
@@ -301,6 +304,7 @@ class CacheCore:
         self.stamps.reset_after_fork()
         self.stamps.touch_everything()
         self._flights = Flights(deadline_s=self._load_deadline_s)
+        self._filler.reset_after_fork(self._flights)
         self._origin = secrets.token_hex(8)
         self._was_heard = None
         if self._tier is not None:

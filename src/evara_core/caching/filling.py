@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from evara_core.caching.codecs import UnreadableError
 from evara_core.caching.entries import Entry, is_frozen, open_sealed, seal, weight_of
+from evara_core.caching.holds import Holds
 from evara_core.caching.ports import Ask, Taken, Turn
 from evara_core.errors import EvaraError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from evara_core.caching.entries import Sealed
-    from evara_core.caching.flights import Flight
+    from evara_core.caching.flights import Flight, Flights
     from evara_core.caching.memory import MemoryStore
     from evara_core.caching.results import CacheStats, Request
     from evara_core.caching.shared import SharedTier
     from evara_core.caching.stamps import Stamp
     from evara_core.clock import Clock
 
-__all__ = ["Filler", "Holds"]
+__all__ = ["Filler", "Want"]
 
 _OVERHEAD_BYTES: Final = 900  # entry, stamp, node and key, measured on CPython 3.11
 _FIRST_PAUSE_S: Final = 0.01
@@ -31,27 +33,18 @@ _LONGEST_PAUSE_S: Final = 0.1
 _ANY_AGE_S: Final = 1e9
 
 
-class Holds:
-    """What was just invalidated and may still be read from a replica as it was."""
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a flight is for."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._until_s: dict[str, float] = {}
+    request: Request
+    load: Callable[[], Awaitable[Any]]
+    refresh: Callable[[Ask, Taken], None]
+    """Called when what the shared store has is served, and this process holds the lease to load
+    a newer one."""
 
-    def add(self, names: list[str], settle_s: float) -> None:
-        """Keep nothing under *names* for *settle_s* seconds."""
-        now_s = self._clock.elapsed_s()
-        self._until_s = {name: end for name, end in self._until_s.items() if end > now_s}
-        self._until_s.update(dict.fromkeys(names, now_s + settle_s))
-
-    def cover(self, request: Request) -> bool:
-        """Return whether *request* is to be loaded without keeping it."""
-        return bool(self._until_s) and self.cover_names((request.text, *request.tags))
-
-    def cover_names(self, names: Iterable[str]) -> bool:
-        """Return whether one of *names* is still settling."""
-        now_s = self._clock.elapsed_s()
-        return any(now_s < self._until_s.get(name, 0.0) for name in names)
+    fallback: Entry[Any] | None
+    """Served if loading fails for a reason that will pass."""
 
 
 class Filler:
@@ -61,6 +54,7 @@ class Filler:
         self,
         memory: MemoryStore,
         tier: SharedTier | None,
+        flights: Flights,
         *,
         clock: Clock,
         stats: CacheStats,
@@ -70,48 +64,93 @@ class Filler:
     ) -> None:
         self._memory = memory
         self._tier = tier
+        self.flights = flights
         self._clock = clock
         self._stats = stats
         self._chance = chance
         self._lease_s = lease_s
         self._lease_wait_s = lease_wait_s
+        self._name, self._count = secrets.token_hex(8), count()
         self.holds = Holds(clock)
         self.longest_s: float | None = None
         """When set, nothing is kept longer in this process: invalidations may go unheard."""
 
-    async def fill(
-        self,
-        flight: Flight[Entry[Any]],
-        request: Request,
-        load: Callable[[], Awaitable[Any]],
-        refresh: Callable[[Ask, Taken], None],
-        fallback: Entry[Any] | None,
-    ) -> Entry[Any]:
-        """Return a value for *request*, from the shared store or loaded.
+    def reset_after_fork(self, flights: Flights) -> None:
+        """Become another process: with leases of its own."""
+        self.flights = flights
+        self._name = secrets.token_hex(8)
 
-        *refresh* is called when what the shared store has is served while this process holds
-        the lease to load a newer one. *fallback* is served if loading fails and will pass.
-        """
-        if self._tier is None:
-            return await self.load(flight.stamp, request, load, None, None, fallback)
-        ask = self._ask(request)
-        taken = await self._look(self._tier, ask, request, flight)
-        if taken is None:
-            # Nothing can be had from there, so nobody is told that it is outdated.
-            flight.good_until = None
-            return await self.load(flight.stamp, request, load, None, None, fallback)
+    def begin(self, flight: Flight[Entry[Any]], want: Want) -> None:
+        """Bring *flight* to its end: by what the shared store has at once, else by a task."""
+        tier, flights = self._tier, self.flights
+        if tier is None:
+            flights.carry(flight, lambda flight: self._alone(flight, want))
+            return
+        ask = self._ask(want.request)
+
+        def got(taken: Taken | None) -> None:
+            if flight.is_abandoned:
+                tier.give_back(ask, taken)
+                flights.end(flight, None)
+                return
+            try:
+                found = self._serve(flight, want, ask, taken)
+            except Exception as error:  # noqa: BLE001 - told to who waits, as that of a load
+                flights.end(flight, None, error)
+                return
+            if found is not None:
+                flights.end(flight, found)
+            else:
+                flights.carry(
+                    flight,
+                    lambda flight: self._fill(flight, want, ask, taken),
+                    lambda: tier.give_back(ask, taken),
+                )
+
+        self._mark(flight)
+        tier.look(ask, got)
+
+    async def _alone(self, flight: Flight[Entry[Any]], want: Want) -> Entry[Any]:
+        return await self.load(flight.stamp, want.request, want.load, None, None, want.fallback)
+
+    def _serve(
+        self, flight: Flight[Entry[Any]], want: Want, ask: Ask, taken: Taken | None
+    ) -> Entry[Any] | None:
+        """Return what the shared store has, if it can be served; None if not."""
+        request = want.request
+        if taken is None or taken.value is None or self._must_wait(taken, request):
+            return None
         flight.stamp.renew_tags(taken.versions)
         found = self._read(flight.stamp, request, taken)
         if found is None:
-            return await self.load(flight.stamp, request, load, ask, taken, fallback, flight)
+            return None
         now_s = self._clock.elapsed_s()
-        if now_s < found.fresh_until_s + request.freshness.stale_for_s:
-            self._stats.shared_hits += 1
-            found.is_stale = now_s >= found.fresh_until_s
-            if taken.turn is Turn.YOURS:
-                refresh(ask, taken)
-            return found
-        return await self.load(flight.stamp, request, load, ask, taken, found, flight)
+        if now_s >= found.fresh_until_s + request.freshness.stale_for_s:
+            return None
+        self._stats.shared_hits += 1
+        found.is_stale = now_s >= found.fresh_until_s
+        if taken.turn is Turn.YOURS:
+            want.refresh(ask, taken)
+        return found
+
+    async def _fill(
+        self, flight: Flight[Entry[Any]], want: Want, ask: Ask, taken: Taken | None
+    ) -> Entry[Any]:
+        """Return a value, from the shared store as soon as it has one, or loaded."""
+        request = want.request
+        if self._tier is not None:
+            taken = await self._look(self._tier, ask, request, flight, taken)
+        if taken is None:
+            # Nothing can be had from there, so nobody is told that it is outdated.
+            flight.good_until = None
+            return await self._alone(flight, want)
+        served = self._serve(flight, want, ask, taken)
+        if served is not None:
+            return served
+        flight.stamp.renew_tags(taken.versions)
+        too_old = self._read(flight.stamp, request, taken)
+        fallback = want.fallback if too_old is None else too_old
+        return await self.load(flight.stamp, request, want.load, ask, taken, fallback, flight)
 
     async def refresh(
         self,
@@ -183,18 +222,21 @@ class Filler:
             key=request.text,
             tags=request.tags,
             schema=request.codec.schema,
-            token=secrets.token_hex(8),
+            token=f"{self._name}{next(self._count)}",
             lease_s=self._lease_s,
             refresh_within_s=freshness.stale_s + freshness.ttl_s * freshness.refresh_ahead,
         )
 
     async def _look(
-        self, tier: SharedTier, ask: Ask, request: Request, flight: Flight[Entry[Any]]
+        self,
+        tier: SharedTier,
+        ask: Ask,
+        request: Request,
+        flight: Flight[Entry[Any]],
+        taken: Taken | None,
     ) -> Taken | None:
         """Look until there is something or it is our turn, but not for ever."""
         pause_s, waited_s = _FIRST_PAUSE_S, 0.0
-        self._mark(flight)
-        taken = await tier.take(ask)
         while taken is not None and self._must_wait(taken, request):
             if waited_s >= self._lease_wait_s:
                 return replace(taken, turn=Turn.YOURS_UNSTORED)

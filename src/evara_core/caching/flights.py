@@ -31,11 +31,41 @@ _LOADING: Final[ContextVar[frozenset[tuple[int, str]]]] = ContextVar(
 
 
 class Flight(Generic[T]):
-    """A load under way."""
+    """A load under way, and who waits for it."""
 
-    __slots__ = ("_count", "_raised", "good_until", "is_abandoned", "stamp", "task", "waiters")
+    __slots__ = (
+        "_count",
+        "_error",
+        "_raised",
+        "_result",
+        "_waiting",
+        "good_until",
+        "is_abandoned",
+        "is_done",
+        "key",
+        "loading",
+        "name",
+        "stamp",
+        "task",
+        "under_way",
+    )
 
-    def __init__(self, stamp: Stamp, count: Iterator[int]) -> None:
+    def __init__(
+        self,
+        key: str,
+        name: str,
+        stamp: Stamp,
+        count: Iterator[int],
+        loading: frozenset[tuple[int, str]],
+        under_way: dict[str, Flight[Any]],
+    ) -> None:
+        self.key = key
+        self.name = name
+        """Under which others find it: the key, or one of its own."""
+
+        self.under_way = under_way
+        """Where it is found, in its event loop."""
+
         self._count = count
         self.good_until: int | None = None
         """The answer is good for who joined before this mark; None: for all.
@@ -47,11 +77,19 @@ class Flight(Generic[T]):
         """Taken before the load began. Once it does not hold, something was invalidated: who
         waits gets the answer (they asked before), but nobody joins and nothing is kept."""
 
-        self.task: asyncio.Task[T] | None = None
-        self.waiters = 0
+        self.loading = loading
+        """What is being loaded by whoever asked for this."""
+
+        self.task: asyncio.Task[None] | None = None
+        """None while it is only looked for, in the shared store."""
+
         self.is_abandoned = False
         """Nobody waits any more, and it was cancelled."""
 
+        self.is_done = False
+        self._waiting: list[asyncio.Future[None]] = []
+        self._result: Any = None
+        self._error: Exception | None = None
         self._raised = False
 
     @property
@@ -63,6 +101,13 @@ class Flight(Generic[T]):
         """Return a number that is larger than those of all who have joined so far."""
         return next(self._count)
 
+    def end(self, result: T | None, error: Exception | None = None) -> None:
+        """Tell all who wait."""
+        self._result, self._error, self.is_done = result, error, True
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
     async def wait(self) -> T:
         """Return what the load returns.
 
@@ -71,25 +116,33 @@ class Flight(Generic[T]):
             Exception: What the load raised; each waiter gets a copy of its own, since one
                 shared exception would grow a traceback with each of them.
         """
-        assert self.task is not None, "a flight is waited for once it has started"
-        self.waiters += 1
-        try:
-            return await asyncio.shield(self.task)
-        except asyncio.CancelledError as error:
-            caller = asyncio.current_task()
-            if self.task.cancelled() and caller is not None and not caller.cancelling():
-                raise UpstreamError("the load was cancelled") from error
-            raise
-        except Exception as error:
-            if not self._raised:
-                self._raised = True
+        if not self.is_done:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                self.leave(waiting)
                 raise
-            raise _copy_of(error) from error
-        finally:
-            self.waiters -= 1
-            if self.waiters == 0 and not self.task.done():
-                self.is_abandoned = True
-                self.task.cancel()
+        if self._error is None:
+            result: T = self._result
+            return result
+        if not self._raised:
+            self._raised = True
+            raise self._error
+        raise _copy_of(self._error) from self._error
+
+    def leave(self, waiting: asyncio.Future[None]) -> None:
+        """Let one who waits go. When the last one has left, nobody wants it: it is cancelled."""
+        self._waiting.remove(waiting)
+        if not self._waiting and not self.is_done:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """End it without a result."""
+        self.is_abandoned = True
+        if self.task is not None:
+            self.task.cancel()
 
 
 class Flights:
@@ -121,17 +174,75 @@ class Flights:
             UpstreamTimeoutError: It took longer than the deadline, and was cancelled.
             ClosedError: The flights were closed.
         """
-        if (id(self), key) in _LOADING.get():
+        return await self.look(key, lambda flight: self.carry(flight, load), take_stamp)
+
+    async def look(
+        self,
+        key: str,
+        begin: Callable[[Flight[T]], None],
+        take_stamp: Callable[[], Stamp],
+    ) -> T:
+        """Return what a flight ends with: one that is under way for *key*, or a new one.
+
+        *begin* sees to it that a new one comes to its end, by `carry` or by `end`, and does not
+        wait for it. Otherwise as `join`.
+        """
+        loading = _LOADING.get()
+        if (id(self), key) in loading:
             raise ConfigurationError(f"the load of {key!r} asks for its own key")
+        name, under_way = key, self._under_way()
         for attempt in count(1):
-            # In the end alone: who begins a flight is always in time for it.
-            name = key if attempt <= _ATTEMPTS else f"{key} {next(self._count)}"
-            flight = self._flight(name, load, take_stamp)
-            joined = flight.mark()
-            answer = await flight.wait()
+            if self._is_closed:
+                raise ClosedError("the cache is closed")
+            flight = under_way.get(name)
+            if flight is None or not flight.is_joinable:
+                flight = Flight(key, name, take_stamp(), self._count, loading, under_way)
+                under_way[name] = flight
+                joined = flight.mark()
+                begin(flight)
+            else:
+                joined = flight.mark()
+            answer: T = await flight.wait()
             if flight.good_until is None or joined < flight.good_until:
                 return answer
+            if attempt >= _ATTEMPTS:
+                # In the end alone: who begins a flight is always in time for it.
+                name = f"{key} {next(self._count)}"
         raise AssertionError("counting does not end")
+
+    def end(self, flight: Flight[T], result: T | None, error: Exception | None = None) -> None:
+        """End *flight*, and tell all who wait for it."""
+        self._forget(flight)
+        flight.end(result, error)
+
+    def carry(
+        self,
+        flight: Flight[T],
+        load: Callable[[Flight[T]], Awaitable[T]],
+        unused: Callable[[], None] | None = None,
+    ) -> None:
+        """Let a task of our own bring *flight* to its end.
+
+        *unused* is called if *load* was not: everybody had left before its first step.
+        """
+        if self._is_closed:
+            self.end(flight, None, ClosedError("the cache is closed"))
+            return
+        context = Context()
+        context.run(_LOADING.set, flight.loading | {(id(self), flight.key)})
+        flight.task = asyncio.get_running_loop().create_task(
+            self._carry(flight, load), context=context
+        )
+        self._tasks.add(flight.task)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if not flight.is_done:
+                self.end(flight, None, UpstreamError("the load was cancelled"))
+                if unused is not None:
+                    unused()
+
+        flight.task.add_done_callback(ended)
 
     def start(
         self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
@@ -140,22 +251,18 @@ class Flights:
 
         Nobody waits for it, so nobody's leaving ends it. Returns whether it was begun.
         """
-        if self._is_closed or self._joinable(key) is not None:
+        under_way = self._under_way()
+        known = under_way.get(key)
+        if self._is_closed or (known is not None and known.is_joinable):
             return False
-        self._begin(key, load, take_stamp)
+        flight: Flight[T] = Flight(key, key, take_stamp(), self._count, _LOADING.get(), under_way)
+        under_way[key] = flight
+        self.carry(flight, load)
         return True
 
-    def _flight(
-        self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
-    ) -> Flight[T]:
-        if self._is_closed:
-            raise ClosedError("the cache is closed")
-        return self._joinable(key) or self._begin(key, load, take_stamp)
-
-    def _joinable(self, key: str) -> Flight[Any] | None:
-        under_way = self._by_loop.get(asyncio.get_running_loop(), {})
-        flight = under_way.get(key)
-        return flight if flight is not None and flight.is_joinable else None
+    def under_way(self, key: str) -> Flight[Any] | None:
+        """Return the flight for *key* in this loop, if there is one."""
+        return self._under_way().get(key)
 
     async def aclose(self) -> None:
         """Cancel what is under way in this loop, and wait for it to end."""
@@ -166,48 +273,36 @@ class Flights:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(
-        self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
-    ) -> Flight[T]:
-        under_way = self._by_loop.setdefault(asyncio.get_running_loop(), {})
-        flight: Flight[T] = Flight(take_stamp(), self._count)
-        under_way[key] = flight
-        context = Context()
-        context.run(_LOADING.set, _LOADING.get() | {(id(self), key)})
-        flight.task = asyncio.get_running_loop().create_task(
-            self._carry(key, flight, load, under_way), context=context
-        )
-        self._tasks.add(flight.task)
-        flight.task.add_done_callback(self._end)
-        return flight
+    def _under_way(self) -> dict[str, Flight[Any]]:
+        loop = asyncio.get_running_loop()
+        found = self._by_loop.get(loop)
+        if found is None:
+            found = self._by_loop[loop] = {}
+        return found
 
-    async def _carry(
-        self,
-        key: str,
-        flight: Flight[T],
-        load: Callable[[Flight[T]], Awaitable[T]],
-        under_way: dict[str, Flight[Any]],
-    ) -> T:
+    def _forget(self, flight: Flight[Any]) -> None:
+        # By identity: after an invalidation, the key may belong to a newer flight.
+        if flight.under_way.get(flight.name) is flight:
+            del flight.under_way[flight.name]
+
+    async def _carry(self, flight: Flight[T], load: Callable[[Flight[T]], Awaitable[T]]) -> None:
         limit = asyncio.timeout(self._deadline_s)
+        result: T | None = None
+        failure: Exception | None = UpstreamError("the load was cancelled")
         try:
             async with limit:
-                return await load(flight)
+                result = await load(flight)
+            failure = None
         except TimeoutError as error:
+            failure = error
             if limit.expired():
-                raise UpstreamTimeoutError(
-                    f"the load of {key!r} took more than {self._deadline_s:g} s"
-                ) from error
-            raise
+                told = f"the load of {flight.key!r} took more than {self._deadline_s:g} s"
+                failure = UpstreamTimeoutError(told)
+                failure.__cause__ = error
+        except Exception as error:  # noqa: BLE001 - told to all who wait
+            failure = error
         finally:
-            # By identity: after an invalidation, the key may belong to a newer flight.
-            if under_way.get(key) is flight:
-                del under_way[key]
-
-    def _end(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            # Seen, also if everybody has left: no complaint that it was never retrieved.
-            task.exception()
+            self.end(flight, result, failure)
 
 
 def _copy_of(error: Exception) -> Exception:

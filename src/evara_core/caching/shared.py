@@ -29,7 +29,7 @@ EVERYTHING: Final = "*"
 """A tag of every entry, for when it cannot be said any more what was invalidated."""
 
 T = TypeVar("T")
-_Batch: TypeAlias = "list[tuple[Ask, asyncio.Future[Taken | None]]]"
+_Batch: TypeAlias = "list[tuple[Ask, Callable[[Taken | None], None]]]"
 
 _MAX_BATCH: Final = 128
 _MAX_OWED: Final = 10_000
@@ -93,22 +93,38 @@ class SharedTier:
 
     async def take(self, ask: Ask) -> Taken | None:
         """Return what the store has for *ask*; None if it is away."""
-        if self._breaker.is_blocking:
-            return None
-        loop = asyncio.get_running_loop()
-        batch = self._batches.get(loop)
-        if batch is None or len(batch) >= _MAX_BATCH:
-            batch = self._batches[loop] = []
-            loop.call_soon(self._send, loop, batch)
-        found: asyncio.Future[Taken | None] = loop.create_future()
-        batch.append((ask, found))
+        found: asyncio.Future[Taken | None] = asyncio.get_running_loop().create_future()
+
+        def got(taken: Taken | None) -> None:
+            if found.done():
+                self.give_back(ask, taken)
+            else:
+                found.set_result(taken)
+
+        self.look(ask, got)
         try:
             return await found
         except asyncio.CancelledError:
             # It may have come in the same turn as the cancellation.
             if found.done() and not found.cancelled():
-                self._give_back(ask, found.result())
+                self.give_back(ask, found.result())
             raise
+
+    def look(self, ask: Ask, got: Callable[[Taken | None], None]) -> None:
+        """Look for *ask* and call *got*, which does not raise, with what is there.
+
+        Looks of one turn of the event loop go out together. With None if the store is away:
+        at once, if that is known already. A lease that is not used is to be given back.
+        """
+        if self._breaker.is_blocking:
+            got(None)
+            return
+        loop = asyncio.get_running_loop()
+        batch = self._batches.get(loop)
+        if batch is None or len(batch) >= _MAX_BATCH:
+            batch = self._batches[loop] = []
+            loop.call_soon(self._send, loop, batch)
+        batch.append((ask, got))
 
     async def put(self, ask: Ask, taken: Taken, value: bytes, *, ttl_s: float) -> bool:
         """Put what was loaded under the lease of *ask*; return whether it is there now."""
@@ -175,15 +191,11 @@ class SharedTier:
                 asks = [ask for ask, _ in batch]
                 found = await self._tried(lambda: self._store.take(asks))
         finally:
-            for index, (ask, waiting) in enumerate(batch):
-                taken = None if found is None else found[index]
-                if not waiting.done():
-                    waiting.set_result(taken)
-                else:
-                    self._give_back(ask, taken)
+            for index, (_, got) in enumerate(batch):
+                got(None if found is None else found[index])
 
-    def _give_back(self, ask: Ask, taken: Taken | None) -> None:
-        # Nobody waits for it any more, so nobody will load.
+    def give_back(self, ask: Ask, taken: Taken | None) -> None:
+        """End the lease of *ask* if there is one: nobody waits any more, so nobody will load."""
         if taken is not None and taken.turn is Turn.YOURS:
             self.release_soon(ask)
 

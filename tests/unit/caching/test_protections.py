@@ -230,8 +230,8 @@ async def lease_of_a_load_that_failed(clock: ManualClock) -> bool:
     return other.stats.waits == 0
 
 
-def no_shield(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flights_module.asyncio, "shield", lambda task: task)
+def who_leaves_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Flight, "leave", lambda flight, _: flight.abandon())
 
 
 def no_reentrancy_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,15 +246,10 @@ def no_reentrancy_check(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def no_identity_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    carry = Flights._carry
+    def careless(_: Flights, flight: Flight[bytes]) -> None:
+        flight.under_way.pop(flight.name, None)
 
-    async def careless(self, key, flight, load, under_way):
-        try:
-            return await carry(self, key, flight, load, under_way)
-        finally:
-            under_way.pop(key, None)
-
-    monkeypatch.setattr(Flights, "_carry", careless)
+    monkeypatch.setattr(Flights, "_forget", careless)
 
 
 def leases_put_always(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +294,7 @@ def leases_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 CASES: list[tuple[Race, Callable[[pytest.MonkeyPatch], None]]] = [
     (invalidation_during_a_load, stamps_hold_always),
     (reader_after_an_invalidation, stamps_hold_always),
-    (leader_is_cancelled, no_shield),
+    (leader_is_cancelled, who_leaves_ends_it),
     (load_asks_for_its_own_key, no_reentrancy_check),
     (old_load_ends_a_newer_one, no_identity_check),
     (invalidation_elsewhere_during_a_load, leases_put_always),
