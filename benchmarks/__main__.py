@@ -32,7 +32,7 @@ from pathlib import Path
 import benchmarks
 import evara_core
 
-HELPERS = {"__main__", "storage_data", "support"}
+HELPERS = {"__main__", "baseline", "reference_data", "report", "storage_data", "support"}
 
 
 def suites() -> list[str]:

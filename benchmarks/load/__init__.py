@@ -1,0 +1,11 @@
+"""The reference application under load: see `benchmarks.load.suite`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def run(*, quick: bool) -> list[dict[str, Any]]:
+    from benchmarks.load.suite import run as measure  # noqa: PLC0415 - not for the locust file
+
+    return measure(quick=quick)
