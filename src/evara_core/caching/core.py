@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from evara_core.caching.breaker import Breaker
 from evara_core.caching.codecs import BytesCodec
 from evara_core.caching.entries import Entry, Freshness
-from evara_core.caching.filling import Filler, Want
+from evara_core.caching.filling import Filler
 from evara_core.caching.flights import Flights
 from evara_core.caching.listening import Listener
 from evara_core.caching.memory import MemoryStore
@@ -26,6 +26,7 @@ from evara_core.caching.results import (
     CacheStats,
     Explanation,
     Request,
+    Want,
     region_tag,
     user_tag,
 )
@@ -84,8 +85,14 @@ class CacheCore:
         self._load_deadline_s = load_deadline_s
         self._flights = Flights(deadline_s=load_deadline_s)
         self._tier = (
-            None if l2 is None else SharedTier(l2, breaker=Breaker(clock=self.clock, chance=chance))
+            None
+            if l2 is None
+            else SharedTier(l2, breaker=Breaker(clock=self.clock, chance=chance), clock=self.clock)
         )
+        # A lease outlasts the load that it is for, and a version the lease.
+        lease_s = load_deadline_s + _LEASE_MARGIN_S
+        if l2 is not None and not 0 < lease_s < l2.version_life_s:
+            raise ConfigurationError("a load may take no longer than versions are remembered")
         if backplane is not None and self._tier is None:
             raise ConfigurationError("a backplane without a shared store has nothing to tell")
         self._listener: Listener | None = None
@@ -98,6 +105,7 @@ class CacheCore:
                 stats=self.stats,
                 beat_every_s=beat_every_s,
                 deaf_after_s=deaf_after_s,
+                on_gap=self._tier.tell_again,
             )
         self._was_heard: bool | None = None
         _reset_in_child(self)
@@ -108,8 +116,7 @@ class CacheCore:
             clock=self.clock,
             stats=self.stats,
             chance=chance,
-            # A lease outlasts the load that it is for.
-            lease_s=load_deadline_s + _LEASE_MARGIN_S,
+            lease_s=lease_s,
             lease_wait_s=lease_wait_s,
         )
 
@@ -194,13 +201,18 @@ class CacheCore:
         return Cached(entry.give(), is_hit=True, is_stale=is_stale)
 
     async def reload(self, request: Request, load: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - the caller's
-        """Load anew and return it; what was kept before stays until then."""
+        """Load anew, from now on, and return it; what was kept before stays until then.
+
+        Nothing that began to load earlier is kept afterwards.
+        """
+        if self._flights.under_way(request.text) is not None:
+            self.stamps.touch(keys=[request.text])
 
         async def fill(flight: Flight[Entry[Any]]) -> Entry[Any]:
             return await self._filler.reload(flight.stamp, request, load)
 
         key = _REFRESH + request.text
-        return (await self._flights.join(key, fill, lambda: self._stamp(request))).give()
+        return (await self._flights.join_next(key, fill, lambda: self._stamp(request))).give()
 
     async def invalidate(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,31 +20,17 @@ if TYPE_CHECKING:
     from evara_core.caching.entries import Sealed
     from evara_core.caching.flights import Flight, Flights
     from evara_core.caching.memory import MemoryStore
-    from evara_core.caching.results import CacheStats, Request
+    from evara_core.caching.results import CacheStats, Request, Want
     from evara_core.caching.shared import SharedTier
     from evara_core.caching.stamps import Stamp
     from evara_core.clock import Clock
 
-__all__ = ["Filler", "Want"]
+__all__ = ["Filler"]
 
 _OVERHEAD_BYTES: Final = 900  # entry, stamp, node and key, measured on CPython 3.11
 _FIRST_PAUSE_S: Final = 0.01
 _LONGEST_PAUSE_S: Final = 0.1
 _ANY_AGE_S: Final = 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """What a flight is for."""
-
-    request: Request
-    load: Callable[[], Awaitable[Any]]
-    refresh: Callable[[Ask, Taken], None]
-    """Called when what the shared store has is served, and this process holds the lease to load
-    a newer one."""
-
-    fallback: Entry[Any] | None
-    """Served if loading fails for a reason that will pass."""
 
 
 class Filler:
@@ -120,7 +106,8 @@ class Filler:
         request = want.request
         if taken is None or taken.value is None or self._must_wait(taken, request):
             return None
-        flight.stamp.renew_tags(taken.versions)
+        if not flight.stamp.renew_tags(taken.versions):
+            return None
         found = self._read(flight.stamp, request, taken)
         if found is None:
             return None
@@ -144,10 +131,13 @@ class Filler:
             # Nothing can be had from there, so nobody is told that it is outdated.
             flight.good_until = None
             return await self._alone(flight, want)
+        if not flight.stamp.renew_tags(taken.versions):
+            taken = await self._look_again(flight.stamp, ask, taken)
+            if taken is None:
+                return await self._alone(flight, want)
         served = self._serve(flight, want, ask, taken)
         if served is not None:
             return served
-        flight.stamp.renew_tags(taken.versions)
         too_old = self._read(flight.stamp, request, taken)
         fallback = want.fallback if too_old is None else too_old
         return await self.load(flight.stamp, request, want.load, ask, taken, fallback, flight)
@@ -179,6 +169,10 @@ class Filler:
             return await self.load(stamp, request, load, None, None, None)
         ask = replace(self._ask(request), refresh_within_s=_ANY_AGE_S)
         taken = await self._tier.take(ask)
+        if taken is not None and taken.turn in {Turn.NOBODYS, Turn.ANOTHERS}:
+            # Somebody loads who began before us: that is not kept, and the next lease is ours.
+            await self._tier.invalidate(keys=[request.text], tags=[])
+            taken = await self._tier.take(ask)
         if taken is not None:
             stamp.renew_tags(taken.versions)
         return await self.load(stamp, request, load, ask, taken, None)
@@ -248,6 +242,27 @@ class Filler:
             self._mark(flight)
             taken = await tier.take(ask)
         return taken
+
+    async def _look_again(self, stamp: Stamp, ask: Ask, taken: Taken) -> Taken | None:
+        """Look again after the store told versions that are older than what is known.
+
+        Mostly there was an invalidation while the answer was on its way. If the next answer is
+        older than that too, the store has forgotten it: a copy took over that had not got it.
+        """
+        assert self._tier is not None, "there was an answer"
+        if taken.turn is Turn.YOURS:
+            await self._tier.release(ask)
+        known = stamp.known()
+        again = await self._tier.take(ask)
+        if again is None:
+            return None
+        if any(version < least for version, least in zip(again.versions, known, strict=True)):
+            self._stats.forgotten += 1
+            stamp.forget_versions()
+            self._tier.give_back(ask, again)
+            self._tier.tell_again()
+            return None
+        return again
 
     def _mark(self, flight: Flight[Entry[Any]]) -> None:
         if self.longest_s is not None:

@@ -132,6 +132,11 @@ class Flight(Generic[T]):
             raise self._error
         raise _copy_of(self._error) from self._error
 
+    async def settle(self) -> None:
+        """Wait until it has ended, however it does, without wanting its answer."""
+        if self.task is not None:
+            await asyncio.wait([self.task])
+
     def leave(self, waiting: asyncio.Future[None]) -> None:
         """Let one who waits go. When the last one has left, nobody wants it: it is cancelled."""
         self._waiting.remove(waiting)
@@ -176,6 +181,15 @@ class Flights:
         """
         return await self.look(key, lambda flight: self.carry(flight, load), take_stamp)
 
+    async def join_next(
+        self, key: str, load: Callable[[Flight[T]], Awaitable[T]], take_stamp: Callable[[], Stamp]
+    ) -> T:
+        """Return what a load ends with that begins from now on. Otherwise as `join`."""
+        self._refuse_circle(key)
+        if (earlier := self.under_way(key)) is not None:
+            await earlier.settle()
+        return await self.join(key, load, take_stamp)
+
     async def look(
         self,
         key: str,
@@ -187,9 +201,7 @@ class Flights:
         *begin* sees to it that a new one comes to its end, by `carry` or by `end`, and does not
         wait for it. Otherwise as `join`.
         """
-        loading = _LOADING.get()
-        if (id(self), key) in loading:
-            raise ConfigurationError(f"the load of {key!r} asks for its own key")
+        loading = self._refuse_circle(key)
         name, under_way = key, self._under_way()
         for attempt in count(1):
             if self._is_closed:
@@ -272,6 +284,12 @@ class Flights:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _refuse_circle(self, key: str) -> frozenset[tuple[int, str]]:
+        loading = _LOADING.get()
+        if (id(self), key) in loading:
+            raise ConfigurationError(f"the load of {key!r} asks for its own key")
+        return loading
 
     def _under_way(self) -> dict[str, Flight[Any]]:
         loop = asyncio.get_running_loop()

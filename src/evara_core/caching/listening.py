@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from evara_core.errors import UpstreamError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evara_core.caching.ports import Backplane, News
     from evara_core.caching.results import CacheStats
     from evara_core.caching.stamps import Stamps
@@ -35,6 +37,7 @@ class Listener:
         beat_every_s: float,
         deaf_after_s: float,
         retry_after_s: float = 1.0,
+        on_gap: Callable[[], None] = lambda: None,
     ) -> None:
         self._backplane = backplane
         self._stamps = stamps
@@ -44,6 +47,7 @@ class Listener:
         self._beat_every_s = beat_every_s
         self._deaf_after_s = deaf_after_s
         self._retry_after_s = retry_after_s
+        self._on_gap = on_gap
         self._position: str | None = None
         self._heard_s: float | None = None
         self._beaten_s: float | None = None
@@ -91,6 +95,7 @@ class Listener:
         if news.has_gap:
             self._stats.gaps += 1
             self._stamps.touch_everything()
+            self._on_gap()
         for each in news.invalidations:
             # Also our own: keys have no versions, and between our invalidation and its message
             # there may have been another's. Tags are dropped only if the version is news.

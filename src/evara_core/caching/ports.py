@@ -97,6 +97,11 @@ class SharedStore(Protocol):
     `evara_core.testing.conformance.caching` against it.
     """
 
+    @property
+    def version_life_s(self) -> float:
+        """How long a version that nobody uses is remembered. Leases are shorter."""
+        ...
+
     async def take(self, asks: Sequence[Ask]) -> list[Taken]:
         """Return what is there for each of *asks*, or whose turn it is."""
         ...

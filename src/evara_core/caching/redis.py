@@ -109,8 +109,14 @@ class RedisStore(CacheStore, SharedStore):
     ) -> None:
         self._gate = RedisGate(redis, deadline_s=deadline_s)
         self._prefix = prefix
+        self._life_s = version_life_s
         self._life_ms = _ms(version_life_s)
         self._stream_length = stream_length
+
+    @property
+    @override
+    def version_life_s(self) -> float:
+        return self._life_s
 
     @override
     async def get(self, key: str) -> bytes | None:

@@ -10,9 +10,9 @@ Keys of a cache, all under one prefix with one hash tag, so that they share a sl
     seq     how many messages there have been
     news    the stream of messages
 
-A version that is missing is seeded from the server's clock in microseconds, and then only
-counted up: it is larger than any that was there before, so that entries of before a lost
-version (evicted, flushed, failed over) stay dead.
+A version is the moment of its last change by the server's clock, in microseconds, and grows by
+one at least with each. So one that was lost (evicted, flushed, failed over) comes back larger
+than any that was there before, and what was stored under those stays dead.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ return 0
 #       number of keys, number of tags.
 INVALIDATE: Final = """
 local life, settle, keys, tags = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local k = 3
+local time = redis.call('TIME')
+local now, k = time[1] * 1000000 + time[2], 3
 for i = 1, keys do
   redis.call('UNLINK', KEYS[k], KEYS[k+1])
   if settle > 0 then redis.call('SET', KEYS[k+1], 'hold', 'PX', settle) end
@@ -117,14 +118,9 @@ for i = 1, keys do
 end
 local versions = {}
 for i = 1, tags do
-  if redis.call('EXISTS', KEYS[k]) == 1 then
-    redis.call('INCR', KEYS[k])
-    redis.call('PEXPIRE', KEYS[k], life)
-  else
-    local now = redis.call('TIME')
-    redis.call('SET', KEYS[k], now[1] .. string.format('%06d', now[2]), 'PX', life)
-  end
-  versions[i] = redis.call('GET', KEYS[k])
+  local last = tonumber(redis.call('GET', KEYS[k]) or 0)
+  versions[i] = string.format('%.0f', math.max(now, last + 1))
+  redis.call('SET', KEYS[k], versions[i], 'PX', life)
   if settle > 0 then redis.call('SET', KEYS[k+1], '1', 'PX', settle) end
   k = k + 2
 end

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from evara_core.caching.codecs import Codec
-    from evara_core.caching.entries import Freshness
+    from evara_core.caching.entries import Entry, Freshness
+    from evara_core.caching.ports import Ask, Taken
 
-__all__ = ["CacheStats", "Cached", "Explanation", "Request", "region_tag", "user_tag"]
+__all__ = ["CacheStats", "Cached", "Explanation", "Request", "Want", "region_tag", "user_tag"]
 
 T = TypeVar("T")
 
@@ -53,6 +54,9 @@ class CacheStats:
     waits: int = 0
     """Looks that found another process loading."""
 
+    forgotten: int = 0
+    """Times that the shared store had forgotten an invalidation."""
+
     gaps: int = 0
     """Times that invalidations of other processes may have been missed."""
 
@@ -92,6 +96,20 @@ class Request:
     codec: Codec[Any]
     is_trusted: bool = False
     """Values are shared as they are: nobody changes what he gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a flight is for."""
+
+    request: Request
+    load: Callable[[], Awaitable[Any]]
+    refresh: Callable[[Ask, Taken], None]
+    """Called when what the shared store has is served, and this process holds the lease to load
+    a newer one."""
+
+    fallback: Entry[Any] | None
+    """Served if loading fails for a reason that will pass."""
 
 
 def region_tag(region: str) -> str:

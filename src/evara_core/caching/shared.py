@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from evara_core.caching.breaker import Breaker
 from evara_core.caching.ports import Ask, Taken, Turn
+from evara_core.clock import SystemClock
 from evara_core.errors import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 
     from evara_core.caching.ports import SharedStore
+    from evara_core.clock import Clock
 
 __all__ = ["EVERYTHING", "SharedTier"]
 
@@ -33,6 +36,9 @@ _Batch: TypeAlias = "list[tuple[Ask, Callable[[Taken | None], None]]]"
 
 _MAX_BATCH: Final = 128
 _MAX_OWED: Final = 10_000
+_MAX_RECENT: Final = 1_000
+_RECENT_S: Final = 15.0
+"""Copies of Redis are behind by milliseconds; one that is behind by more should not take over."""
 
 
 class _Owed:
@@ -67,11 +73,34 @@ class _Owed:
                     del names[name]
 
 
+class _Recent:
+    """What was told a moment ago."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._told: deque[tuple[float, Sequence[str], Sequence[str]]] = deque(maxlen=_MAX_RECENT)
+
+    def note(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+        now_s = self._clock.elapsed_s()
+        self._told.append((now_s, keys, tags))
+        while self._told[0][0] < now_s - _RECENT_S:
+            self._told.popleft()
+
+    def take(self) -> list[tuple[Sequence[str], Sequence[str]]]:
+        since_s = self._clock.elapsed_s() - _RECENT_S
+        told = [(keys, tags) for at_s, keys, tags in self._told if at_s >= since_s]
+        self._told.clear()
+        return told
+
+
 class SharedTier:
     """A `SharedStore` that is allowed to be away."""
 
-    def __init__(self, store: SharedStore, *, breaker: Breaker | None = None) -> None:
+    def __init__(
+        self, store: SharedStore, *, breaker: Breaker | None = None, clock: Clock | None = None
+    ) -> None:
         self._store = store
+        self._recent = _Recent(clock or SystemClock())
         self._breaker = breaker or Breaker()
         self._owed = _Owed()
         self._is_paying = False
@@ -139,6 +168,10 @@ class SharedTier:
             return None
         return await self._tried(lambda: self._store.versions(tags))
 
+    async def release(self, ask: Ask) -> None:
+        """Give the lease of *ask* back."""
+        await self._tried(lambda: self._store.release(ask))
+
     def release_soon(self, ask: Ask) -> None:
         """Give the lease of *ask* back, without waiting for it."""
         self._start(self._tried(lambda: self._store.release(ask)))
@@ -162,7 +195,17 @@ class SharedTier:
             # Also when the caller was cancelled: then nobody knows whether it was told.
             if told is None:
                 self._owed.note(keys, tags, settle_s)
+            else:
+                self._recent.note(keys, tags)
         return told or {}
+
+    def tell_again(self) -> None:
+        """Owe what was told a moment ago: the store turns out to have forgotten something.
+
+        A copy that takes over may not have got the last of what its predecessor was told.
+        """
+        for keys, tags in self._recent.take():
+            self._owed.note(keys, tags, 0.0)
 
     def reset_after_fork(self) -> None:
         """Become another process: with a name of its own, and nothing under way."""

@@ -69,6 +69,14 @@ class Stamp:
         self.seen = changes
         return True
 
+    def known(self) -> tuple[int, ...]:
+        """Return the newest versions that the shared store has told of its tags."""
+        return tuple(counter.version for counter, _ in self.tags)
+
+    def forget_versions(self) -> None:
+        """Believe no version of its tags any more: the shared store has forgotten some."""
+        self._stamps.forget_versions(self.tags)
+
     def renew_tags(self, versions: tuple[int, ...]) -> bool:
         """Move on to what a shared store has told of the tags, in their order.
 
@@ -141,6 +149,14 @@ class Stamps:
                     self.changes += 1
                 is_outdated = is_outdated or version < counter.version
         return is_outdated
+
+    def forget_versions(self, tags: tuple[tuple[Counter, int], ...]) -> None:
+        """Note that these tags may have been invalidated, and begin anew with their versions."""
+        with self._lock:
+            for counter, _ in tags:
+                counter.version = 0
+                counter.generation += 1
+            self.changes += 1
 
     def touch_everything(self) -> None:
         """Note that anything may have been invalidated, and believe no version any more."""

@@ -65,6 +65,11 @@ class MemorySharedStore(SharedStore, Backplane):
         self.is_lossy = False
         self.calls = 0
 
+    @property
+    @override
+    def version_life_s(self) -> float:
+        return float("inf")
+
     @override
     async def take(self, asks: Sequence[Ask]) -> list[Taken]:
         self._check()

@@ -433,7 +433,7 @@ class TestHearing:
 
         shared.take = slow  # type: ignore[method-assign] - the moment between two steps
 
-        assert await value_of(cache, source) == b"old"
+        assert await value_of(cache, source) == b"new", "it looks again"
         assert await value_of(cache, source) == b"new"
 
     async def test_the_own_message_does_not_swallow_anothers(
