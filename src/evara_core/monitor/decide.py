@@ -17,7 +17,7 @@ from evara_core.telemetry.detectors.ports import detect, evidence_of
 from evara_core.telemetry.models import SetAside
 from evara_core.telemetry.state import fold, sweep, with_alerts
 from evara_core.telemetry.translate import refusal
-from evara_core.thingspeak.models import Position
+from evara_core.thingspeak.models import MalformedEntry, Position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +59,13 @@ def taken_by_entries(
     before = tracked.state
     readings: list[Reading] = []
     aside = list(look.set_aside)
-    for entry in look.entries:
+    entries = look.entries
+    # At the speed of C: there is hardly ever one.
+    if MalformedEntry in map(type, entries):
+        malformed = [entry for entry in entries if isinstance(entry, MalformedEntry)]
+        aside += [_malformed(tracked, entry, now=now) for entry in malformed]
+        entries = [entry for entry in entries if not isinstance(entry, MalformedEntry)]
+    for entry in entries:
         if (reason := refusal(entry, received_at=now)) is None:
             readings.append(tracked.translator.reading(entry, received_at=now))
         else:
@@ -215,7 +221,20 @@ def _changed(before: Sequence[AlertState], after: Sequence[AlertState]) -> tuple
     return (*changed, *gone)
 
 
+def _malformed(tracked: Tracked, entry: MalformedEntry, *, now: datetime) -> SetAside:
+    which = f"entry {entry.entry_id}" if entry.is_numbered else "a row without a number"
+    return SetAside(
+        node_id=tracked.node.node_id,
+        received_at=now,
+        source=f"channel {tracked.mapping.channel_id} {which}",
+        reason=f"no entry: {entry.reason}",
+        body=entry.body,
+    )
+
+
 def _aside(tracked: Tracked, entry: Entry, reason: str, *, now: datetime) -> SetAside:
+    if isinstance(entry, MalformedEntry):
+        return _malformed(tracked, entry, now=now)
     body = dump_json(entry)[:MAX_BODY_BYTES].decode(errors="replace")
     return SetAside(
         node_id=tracked.node.node_id,

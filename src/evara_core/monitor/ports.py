@@ -58,6 +58,8 @@ class Source(Protocol):
     ) -> Sequence[Entry]:
         """Return what came after *position*, oldest first, at most some thousands at a time.
 
+        A row that is no entry is among them as a `MalformedEntry`: it is set aside.
+
         Raises:
             UpstreamError: It cannot be had now.
         """

@@ -13,6 +13,7 @@ from evara_core.serialization import load_json
 from evara_core.telemetry.models import SetAside
 from evara_core.telemetry.translate import refusal
 from evara_core.thingspeak.models import Entry
+from evara_core.thingspeak.rows import MALFORMED, entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,6 +105,9 @@ def entry_in(aside: SetAside) -> Entry | None:
     """
     try:
         found: Any = load_json(aside.body)
+        if "fields" not in found:
+            # A row as its channel sent it: what could not be read then may be readable now.
+            return entry_of(found)
         created_at = datetime.fromisoformat(found["created_at"])
         if created_at.tzinfo is None:
             return None
@@ -116,7 +120,7 @@ def entry_in(aside: SetAside) -> Entry | None:
             longitude=found["longitude"],
             elevation=found["elevation"],
         )
-    except (InvalidJsonError, KeyError, TypeError, ValueError, AttributeError):
+    except (InvalidJsonError, *MALFORMED):
         return None
 
 

@@ -69,7 +69,8 @@ class Calls:
         if extras:
             target += extras
         request = Request(target, key, "GET", None, None, self._is_key_in_url)
-        return Call(request, read_feed, channel_id)
+        read = read_feed if start is None else partial(read_feed, since=start)
+        return Call(request, read, channel_id)
 
     def last(self, channel_id: int, key: Key | None, *, extras: str = "") -> Call[Entry | None]:
         """The newest row by id; None: no data, or no access."""

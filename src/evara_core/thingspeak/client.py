@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 import anyio
 
 from evara_core.thingspeak.bulk import write_bulk
+from evara_core.thingspeak.malformed import sifted
 from evara_core.thingspeak.options import ClientOptions, ClientPlan
 from evara_core.thingspeak.outgoing import new_entry
 from evara_core.thingspeak.paging import BATCH_ENTRIES
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from evara_core.thingspeak.bulk import BulkReport
     from evara_core.thingspeak.keys import AnyKey
+    from evara_core.thingspeak.malformed import OnRejected
     from evara_core.thingspeak.messages import Call
     from evara_core.thingspeak.models import Channel, Entry, NewEntry, Position, Scalar
     from evara_core.thingspeak.transports import AsyncTransport, Transport
@@ -103,24 +105,31 @@ class AsyncClient:
         start: datetime | None = None,
         end: datetime | None = None,
         read_key: AnyKey = None,
+        on_rejected: OnRejected | None = None,
     ) -> AsyncGenerator[Entry]:
         """Yield the entries from *start* to *end*, both included: each once, oldest first.
 
         None stands for the first and the last that there are. It takes as many requests
-        as it needs and holds two pages of entries at most.
+        as it needs and holds two pages at most. *on_rejected* is told of rows that are none.
 
         Raises:
             ChannelReset: The channel was cleared on the way.
+            UpstreamGarbageError: A row is no entry, and there is no *on_rejected*.
         """
         now = self._plan.clock.now()
         flow = self._plan.reads.entries(channel_id, read_key, start=start, end=end, now=now)
         del read_key
-        async with aclosing(self._performer.stream(flow)) as entries:
+        async with aclosing(self._performer.stream(flow, on_rejected)) as entries:
             async for entry in entries:
                 yield entry
 
     async def entries_since(
-        self, channel_id: int, position: Position | None, *, read_key: AnyKey = None
+        self,
+        channel_id: int,
+        position: Position | None,
+        *,
+        read_key: AnyKey = None,
+        on_rejected: OnRejected | None = None,
     ) -> AsyncGenerator[Entry]:
         """Yield what came after *position*, in the order of the ids; None: everything.
 
@@ -132,7 +141,7 @@ class AsyncClient:
         """
         flow = self._plan.reads.entries_since(channel_id, read_key, position)
         del read_key
-        async with aclosing(self._performer.stream(flow)) as entries:
+        async with aclosing(self._performer.stream(flow, on_rejected)) as entries:
             async for entry in entries:
                 yield entry
 
@@ -143,8 +152,12 @@ class AsyncClient:
         *,
         most: int = BATCH_ENTRIES,
         read_key: AnyKey = None,
+        with_malformed: bool = False,
     ) -> list[Entry]:
-        """Return the first *most* of what `entries_since` yields; for those who poll."""
+        """Return the first *most* of what `entries_since` yields; for those who poll.
+
+        Rows that are no entries come *with_malformed* as `MalformedEntry`, or are an error.
+        """
         reads = self._plan.reads
         key = reads.key(read_key)
         del read_key
@@ -153,7 +166,8 @@ class AsyncClient:
         if fresh is not None:
             return fresh[:most]
         flow = reads.entries_since(channel_id, key, position, page)
-        return await self._performer.collect(flow, most)
+        found = await self._performer.collect(flow, most)
+        return found if with_malformed else [*sifted(found, None)]
 
     async def write(
         self,
@@ -298,21 +312,27 @@ class Client:
         start: datetime | None = None,
         end: datetime | None = None,
         read_key: AnyKey = None,
+        on_rejected: OnRejected | None = None,
     ) -> Generator[Entry]:
         """Do what `AsyncClient.entries` does."""
         now = self._plan.clock.now()
         flow = self._plan.reads.entries(channel_id, read_key, start=start, end=end, now=now)
         del read_key
-        with closing(self._performer.stream(flow)) as entries:
+        with closing(self._performer.stream(flow, on_rejected)) as entries:
             yield from entries
 
     def entries_since(
-        self, channel_id: int, position: Position | None, *, read_key: AnyKey = None
+        self,
+        channel_id: int,
+        position: Position | None,
+        *,
+        read_key: AnyKey = None,
+        on_rejected: OnRejected | None = None,
     ) -> Generator[Entry]:
         """Do what `AsyncClient.entries_since` does."""
         flow = self._plan.reads.entries_since(channel_id, read_key, position)
         del read_key
-        with closing(self._performer.stream(flow)) as entries:
+        with closing(self._performer.stream(flow, on_rejected)) as entries:
             yield from entries
 
     def batch_since(
@@ -322,6 +342,7 @@ class Client:
         *,
         most: int = BATCH_ENTRIES,
         read_key: AnyKey = None,
+        with_malformed: bool = False,
     ) -> list[Entry]:
         """Do what `AsyncClient.batch_since` does."""
         reads = self._plan.reads
@@ -332,7 +353,8 @@ class Client:
         if fresh is not None:
             return fresh[:most]
         flow = reads.entries_since(channel_id, key, position, page)
-        return self._performer.collect(flow, most)
+        entries = self._performer.collect(flow, most)
+        return entries if with_malformed else list(sifted(entries, None))
 
     def write(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from evara_core.thingspeak.malformed import Once
 from evara_core.thingspeak.paging import (
     DISTANT_FUTURE,
     DISTANT_PAST,
@@ -34,9 +35,14 @@ class _Seen:
         self._lowest = 0
         self._highest = 0
         self._count = 0
+        self._once = Once()
 
-    def note(self, entries: list[Entry]) -> None:
-        """Take notice of *entries*, which follow those before."""
+    def new(self, entries: list[Entry]) -> list[Entry]:
+        """Take notice of *entries*, which follow those before; return them, each once."""
+        self._note(entries)
+        return self._once.of(entries)
+
+    def _note(self, entries: list[Entry]) -> None:
         if not entries:
             return
         ids = [entry.entry_id for entry in entries]
@@ -96,11 +102,9 @@ def _read(
             # Rows of the second at which the tail begins belong among the tail's.
             ready = [e for e in fresh if lower <= e.created_at < oldest.created_at]
             tail.extend(e for e in fresh if e.created_at >= oldest.created_at)
-            seen.note(ready)
-            yield Rows(ready)
+            yield Rows(seen.new(ready))
         tail.sort(key=lambda entry: (entry.created_at, entry.entry_id))
-    seen.note(tail)
-    yield Rows(tail)
+    yield Rows(seen.new(tail))
 
 
 def _between(entries: list[Entry], lower: datetime, upper: datetime | None) -> list[Entry]:

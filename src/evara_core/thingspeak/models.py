@@ -16,6 +16,7 @@ __all__ = [
     "Channel",
     "Entry",
     "Licence",
+    "MalformedEntry",
     "NewEntry",
     "Position",
     "Receipt",
@@ -45,6 +46,24 @@ class Entry:
     latitude: str | None = None
     longitude: str | None = None
     elevation: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MalformedEntry(Entry):
+    """A row that is no entry, in the place of one. It has no fields.
+
+    A position may be taken of it: what comes next is what came after it.
+    """
+
+    body: str = field(repr=False)
+    """What was sent, as JSON; at most `thingspeak.malformed.MAX_BODY_BYTES` of it."""
+
+    reason: str
+    is_numbered: bool = True
+    """Whether `entry_id` is what it says; else it is worked out from the rows beside it."""
+
+    is_timed: bool = True
+    """Whether `created_at` is what it says; else it is that of the row before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from evara_core.errors import UpstreamError
+from evara_core.thingspeak.malformed import sifted
 from evara_core.thingspeak.pace import Pace
 from evara_core.thingspeak.paging import Rows
 from evara_core.thingspeak.retries import Pause, Send, exchange
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from evara_core.flow import Flow
+    from evara_core.thingspeak.malformed import OnRejected
     from evara_core.thingspeak.messages import Call
     from evara_core.thingspeak.models import Entry
     from evara_core.thingspeak.options import ClientPlan
@@ -85,14 +87,16 @@ class AsyncPerformer(_Performing):
         finally:
             flow.close()
 
-    async def stream(self, flow: RowsFlow) -> AsyncGenerator[Entry]:
+    async def stream(
+        self, flow: RowsFlow, on_rejected: OnRejected | None = None
+    ) -> AsyncGenerator[Entry]:
         """Yield the entries that *flow* puts out."""
         reading, call_of = flow
         try:
             ask = next(reading)
             while True:
                 if isinstance(ask, Rows):
-                    for entry in ask.entries:
+                    for entry in sifted(ask.entries, on_rejected):
                         yield entry
                     ask = reading.send(None)
                 else:
@@ -104,7 +108,7 @@ class AsyncPerformer(_Performing):
             reading.close()
 
     async def collect(self, flow: RowsFlow, most: int) -> list[Entry]:
-        """Return the first *most* entries that *flow* puts out."""
+        """Return the first *most* entries that *flow* puts out, malformed ones among them."""
         reading, call_of = flow
         entries: list[Entry] = []
         try:
@@ -234,14 +238,14 @@ class Performer(_Performing):
         finally:
             flow.close()
 
-    def stream(self, flow: RowsFlow) -> Generator[Entry]:
+    def stream(self, flow: RowsFlow, on_rejected: OnRejected | None = None) -> Generator[Entry]:
         """Yield the entries that *flow* puts out."""
         reading, call_of = flow
         try:
             ask = next(reading)
             while True:
                 if isinstance(ask, Rows):
-                    yield from ask.entries
+                    yield from sifted(ask.entries, on_rejected)
                     ask = reading.send(None)
                 else:
                     page = self.fetch(call_of(ask))
@@ -252,7 +256,7 @@ class Performer(_Performing):
             reading.close()
 
     def collect(self, flow: RowsFlow, most: int) -> list[Entry]:
-        """Return the first *most* entries that *flow* puts out."""
+        """Return the first *most* entries that *flow* puts out, malformed ones among them."""
         reading, call_of = flow
         entries: list[Entry] = []
         try:

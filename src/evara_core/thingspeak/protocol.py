@@ -22,10 +22,13 @@ from evara_core.errors import (
     UpstreamTimeoutError,
 )
 from evara_core.serialization import load_json
+from evara_core.thingspeak.malformed import salvaged
 from evara_core.thingspeak.models import Entry, Receipt
 from evara_core.thingspeak.rows import MALFORMED, Page, entries_of, entry_of, whole_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from evara_core.thingspeak.messages import Response
 
 __all__ = [
@@ -86,8 +89,10 @@ def payload_of(response: Response) -> Any:  # noqa: ANN401 - JSON is whatever it
     raise _status_error(status, payload)
 
 
-def read_feed(response: Response) -> Page:
-    """Read an answer of `feeds.json` or `fields/N.json`.
+def read_feed(response: Response, since: datetime | None = None) -> Page:
+    """Read an answer of `feeds.json` or `fields/N.json`, which was asked for from *since* on.
+
+    A row that is no entry is among the others as a `MalformedEntry`.
 
     Raises:
         AccessDeniedError: `-1`, whatever the status.
@@ -97,7 +102,11 @@ def read_feed(response: Response) -> Page:
     if type(payload) is not dict and _is_bare(payload, REFUSED):
         raise AccessDeniedError(NOT_OPENED)
     try:
-        return Page(payload["channel"], entries_of(payload["feeds"]))
+        channel, rows = payload["channel"], payload["feeds"]
+        try:
+            return Page(channel, entries_of(rows))
+        except MALFORMED:
+            return salvaged(channel, rows, since=since)
     except MALFORMED as error:
         raise _unexpected(response) from error
 

@@ -13,12 +13,15 @@ cleared or rewritten.
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
 from evara_core.errors import ChannelReset, UpstreamGarbageError
+from evara_core.thingspeak.malformed import Once, numbered
+from evara_core.thingspeak.models import MalformedEntry
 from evara_core.thingspeak.paging import (
     CROWDED_SECOND,
     DISTANT_FUTURE,
@@ -102,6 +105,8 @@ def all_since(page: Page, position: Position | None, *, rows: int = MAX_ROWS) ->
     first, entry_id = entries[0], position.entry_id
     if first.entry_id != entry_id or first.created_at != position.created_at:
         return None
+    if page.has_malformed:
+        return None
     fresh = entries[1:]
     if (page.last_entry_id or 0) != entry_id + len(fresh) or not _holds(first, position):
         return None
@@ -146,13 +151,14 @@ def read_since(
     lower = first.start
     is_whole = len(page.entries) < first.rows
     after = 0 if position is None else position.entry_id
-    last = max([page.last_entry_id or 0, *(entry.entry_id for entry in page.entries)])
+    entries = numbered(page)
+    last = max([page.last_entry_id or 0, *(entry.entry_id for entry in entries)])
     queue = _InOrder(after=after, last=last)
     if position is not None:
         yield from _verify(position, page, queue, is_whole=is_whole)
     if not is_whole:
         yield from _read_slices(lower, page, position, queue, rows)
-    yield Rows(queue.push(page.entries))
+    yield Rows(queue.push(entries))
     searches = searches or VainSearches()
     if queue.missing and not searches.knows(page.channel_id, after, last):
         yield from _read_ahead(page, lower, queue, rows)
@@ -197,11 +203,15 @@ def _read_slices(
     unverified = position
     while (found := (yield from read_span(span))) is not None:
         if unverified is not None:
-            # The first slice begins at the position's own second.
-            if not _is_among(found, unverified):
+            # The first slice begins at the position's own second; but that of a row without
+            # a time is that of the row before it.
+            if _is_among(found, unverified):
+                unverified = None
+            elif unverified.held or any(e.entry_id > unverified.entry_id for e in found):
                 raise _reset(page, unverified)
-            unverified = None
         yield Rows(queue.push(e for e in found if (e.created_at, e.entry_id) not in known))
+    if unverified is not None and not _is_among(page.entries, unverified):
+        raise _reset(page, unverified)
 
 
 def _read_ahead(page: Page, lower: datetime, queue: _InOrder, rows: int) -> Reading:
@@ -216,7 +226,7 @@ def _read_ahead(page: Page, lower: datetime, queue: _InOrder, rows: int) -> Read
         span = Span(start=start, end=ahead.entries[0].created_at, rows=rows)
         while (found := (yield from read_span(span))) is not None:
             yield Rows(queue.push(e for e in found if (e.created_at, e.entry_id) not in known))
-    yield Rows(queue.push(ahead.entries))
+    yield Rows(queue.push(numbered(ahead)))
 
 
 def _read_late(end: datetime, queue: _InOrder, rows: int, late_rows: int) -> Reading:
@@ -244,9 +254,21 @@ def _read_late(end: datetime, queue: _InOrder, rows: int, late_rows: int) -> Rea
 
 def _is_among(entries: Iterable[Entry], position: Position) -> bool:
     for entry in entries:
+        if isinstance(entry, MalformedEntry):
+            if _may_be(entry, position):
+                return True
+            continue
         if entry.entry_id == position.entry_id and entry.created_at == position.created_at:
             return _holds(entry, position)
     return False
+
+
+def _may_be(entry: MalformedEntry, position: Position) -> bool:
+    # What it does not tell may have been worked out in another way last time.
+    has_id = entry.entry_id == position.entry_id or not entry.is_numbered
+    has_time = entry.created_at == position.created_at or not entry.is_timed
+    is_exact = entry.is_numbered and entry.is_timed
+    return has_id and has_time and (is_exact or not position.held)
 
 
 def _holds(entry: Entry, position: Position) -> bool:
@@ -272,14 +294,19 @@ class _InOrder:
         self._count = 0
         self._waiting_ids: set[int] = set()
         self._skipped: list[range] = []
+        self._once = Once()
         self.missing = last - after
         """How many ids up to the last were not seen yet."""
 
     def push(self, entries: Iterable[Entry]) -> list[Entry]:
         """Take *entries*, none of them twice; return those that are ready now."""
         ready: list[Entry] = []
-        for entry in entries:
+        for entry in self._once.of(list(entries)):
             entry_id = entry.entry_id
+            if not entry_id:
+                # It stood alone, and follows what was read before.
+                entry_id = max([self._next - 1, *self._waiting_ids]) + 1
+                entry = replace(entry, entry_id=entry_id)  # noqa: PLW2901 - the same, placed
             if not self._after < entry_id <= self._last:
                 continue
             if entry_id < self._next:

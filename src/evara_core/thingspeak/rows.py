@@ -42,14 +42,23 @@ class Page:
         MALFORMED: The channel's id or newest id is not there, or no number.
     """
 
-    __slots__ = ("_told", "channel_id", "entries", "last_entry_id")
+    __slots__ = ("_told", "channel_id", "entries", "has_malformed", "last_entry_id")
 
-    def __init__(self, told: Any, entries: list[Entry]) -> None:  # noqa: ANN401 - checked here
+    def __init__(
+        self,
+        told: Any,  # noqa: ANN401 - checked here
+        entries: list[Entry],
+        has_malformed: bool = False,  # noqa: FBT001, FBT002 - a name costs a tenth of a small page
+    ) -> None:
         last = told.get("last_entry_id")
         self.channel_id = whole_of(told["id"])
         self.last_entry_id = None if last is None else whole_of(last)
         self.entries = entries
         """By `created_at`, then `entry_id`; oldest first."""
+
+        self.has_malformed = has_malformed
+        """Some of them are `MalformedEntry`."""
+
         self._told = told
 
     @property
@@ -67,7 +76,11 @@ class Page:
 
 
 def entries_of(rows: Any) -> list[Entry]:  # noqa: ANN401 - checked here
-    """Return the entries of a list of rows, by time and id."""
+    """Return the entries of a list of rows, by time and id.
+
+    Raises:
+        MALFORMED: One of them is none. `thingspeak.malformed` reads the others.
+    """
     if not isinstance(rows, list):
         raise TypeError(type(rows).__name__)
     entries = _alike(rows)

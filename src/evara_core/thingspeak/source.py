@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evara_core.thingspeak.client import AsyncClient
+    from evara_core.thingspeak.keys import Key
     from evara_core.thingspeak.models import Entry, Position
 
 __all__ = ["ChannelSource"]
@@ -46,14 +47,22 @@ class ChannelSource:
     ) -> Sequence[Entry]:
         """Return what came after *position*, by id; the position is then that of the last.
 
+        Rows that are no entries are among them, as `MalformedEntry`.
+
         Raises:
             UpstreamError: It cannot be had now.
         """
         key = as_key(read_key)
         del read_key  # or a traceback with local variables would show it
-        most = self._batch_entries
         try:
-            return await self._client.batch_since(channel_id, position, most=most, read_key=key)
+            return await self._since(channel_id, position, key)
         except ChannelReset as reset:
             self._on_reset(reset)
-        return await self._client.batch_since(channel_id, None, most=most, read_key=key)
+        return await self._since(channel_id, None, key)
+
+    async def _since(
+        self, channel_id: int, position: Position | None, key: Key | None
+    ) -> Sequence[Entry]:
+        return await self._client.batch_since(
+            channel_id, position, most=self._batch_entries, read_key=key, with_malformed=True
+        )

@@ -20,7 +20,7 @@ from evara_core.errors import (
     UpstreamTimeoutError,
 )
 from evara_core.thingspeak.messages import Response
-from evara_core.thingspeak.models import Receipt
+from evara_core.thingspeak.models import MalformedEntry, Receipt
 from evara_core.thingspeak.protocol import (
     read_age,
     read_bulk,
@@ -227,11 +227,23 @@ def test_numbers_and_text_may_take_each_others_place() -> None:
     ],
     ids=lambda row: repr(row)[:70],
 )  # fmt: skip
-def test_a_row_that_is_none_is_garbage(row: object) -> None:
-    with pytest.raises(UpstreamGarbageError):
-        read_feed(feed(feeds=[row]))
+def test_a_row_that_is_none_is_garbage_alone_and_costs_the_others_of_a_feed_nothing(
+    row: object,
+) -> None:
+    page = read_feed(feed(feeds=[ROW | {"entry_id": 1}, row, ROW | {"entry_id": 3}]))
+
+    whole = [entry for entry in page.entries if not isinstance(entry, MalformedEntry)]
+    [malformed] = [entry for entry in page.entries if isinstance(entry, MalformedEntry)]
+    assert [entry.entry_id for entry in whole] == [1, 3]
+    assert malformed.reason
+    assert not malformed.fields
     with pytest.raises(UpstreamGarbageError):
         read_entry(Response(200, orjson.dumps(row)))
+
+
+def test_a_feed_without_any_time_is_garbage() -> None:
+    with pytest.raises(UpstreamGarbageError):
+        read_feed(feed(feeds=[{}, None]))
 
 
 @pytest.mark.parametrize("channel", [None, [], {}, {"id": "x"}, CHANNEL | {"last_entry_id": -3}])
