@@ -19,7 +19,8 @@ EvaraError
 ├── DeniedError                 we know the caller, and no: permission, reason
 ├── NotFoundError               also what a tenant gets for another's record: what
 ├── ConflictError               the record changed meanwhile, or is there already
-│   └── IdempotencyRunningError   the first request with the key is not done: retry_after_s
+│   ├── IdempotencyRunningError   the first request with the key is not done: retry_after_s
+│   └── LeaseLostError            another process may do this by now: name
 ├── PreconditionFailedError     the record is not as `If-Match` says
 ├── PreconditionRequiredError   this is done with `If-Match` only
 ├── LimitExceededError          too many: limit, retry_after_s
@@ -73,6 +74,7 @@ __all__ = [
     "InvalidMappingError",
     "InvalidParameterError",
     "InvalidRuleError",
+    "LeaseLostError",
     "LimitExceededError",
     "MissingExtraError",
     "NotFoundError",
@@ -368,6 +370,23 @@ class IdempotencyRunningError(ConflictError):
 
     def __str__(self) -> str:
         return "a request with this idempotency key is running"
+
+
+class LeaseLostError(ConflictError):
+    """What was to be stored was decided under a lease that is over. Nothing was stored.
+
+    Attributes:
+        name: Of the lease.
+    """
+
+    code = "LEASE_LOST"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"the lease {self.name!r} is lost: another process may hold it by now"
 
 
 class PreconditionFailedError(EvaraError):

@@ -25,6 +25,7 @@ FACTS: dict[str, object] = {
     "items": (),
     "limit": "requests",
     "line": 7,
+    "name": "relay",
     "parameter": "sort",
     "permission": "nodes:read",
     "pointer": "/items/3/label",

@@ -104,6 +104,12 @@ _ENTRIES = (
         advice="Wait `Retry-After` seconds and send the same request again.",
     ),
     Entry(
+        code="LEASE_LOST",
+        status=409,
+        title="Another process does this by now",
+        is_detailed=False,
+    ),
+    Entry(
         code="PRECONDITION_FAILED",
         status=412,
         title="The record changed since you read it",

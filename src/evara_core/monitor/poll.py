@@ -16,7 +16,7 @@ from evara_core.monitor.schedule import Lane
 from evara_core.monitor.waiting import Signal, within
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from anyio.abc import TaskGroup
 
@@ -58,7 +58,9 @@ class Poller:
         sleep: Sleep,
         settings: MonitorSettings,
         counters: Counters,
+        is_ours: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        self._is_ours = is_ours
         self._source = source
         self._schedule = schedule
         self._fleet = fleet
@@ -151,7 +153,7 @@ class Poller:
         outcome = _Outcome.FAILED
         try:
             tracked = self._fleet.get(node_id)
-            if tracked is not None:
+            if tracked is not None and self._is_ours(node_id):
                 outcome = await self._look_at(tracked)
         finally:
             self.under_way -= 1

@@ -19,7 +19,8 @@ from evara_core.monitor.poll import Poller
 from evara_core.monitor.relay import Relay
 from evara_core.monitor.schedule import Schedule
 from evara_core.monitor.settings import MonitorSettings
-from evara_core.monitor.waiting import Backoff
+from evara_core.monitor.shard_keeper import ShardedStore
+from evara_core.monitor.waiting import Backoff, Signal
 from evara_core.telemetry.detectors.standard import standard_detectors
 from evara_core.telemetry.kinds import STANDARD_KINDS, KindRegistry
 
@@ -47,7 +48,8 @@ __all__ = ["Monitor"]
 class Monitor:
     """Looks after all nodes of a store.
 
-    Only one monitor may look after a node at a time. Whatever it is killed in, nothing is
+    Only one monitor may look after a node at a time: several share a fleet by a `ShardedStore`
+    each (docs/how-to/run-many-workers). Whatever it is killed in, nothing is
     lost and no alert is told twice: all that it knows is in the store with the readings.
     """
 
@@ -72,7 +74,9 @@ class Monitor:
         """Put a monitor together; it does nothing before `run`.
 
         Args:
-            store: Where everything goes, in one transaction per lot.
+            store: Where everything goes, in one transaction per lot. A `ShardedStore`: this
+                monitor looks after the nodes of the shards that it holds, which change as
+                others come and go.
             outbox: The same store, as the relay reads it.
             source: Where entries come from.
             bus: Where messages go after the commit.
@@ -96,6 +100,7 @@ class Monitor:
         self._fleet = Fleet(judge, kinds)
         self._schedule = Schedule(max_backoff_intervals=settings.max_backoff_intervals)
         self._stopped = anyio.Event()
+        self._shards = store.keeper if isinstance(store, ShardedStore) else None
         self._relay = Relay(
             outbox=outbox,
             bus=bus,
@@ -128,6 +133,7 @@ class Monitor:
             sleep=sleep,
             settings=settings,
             counters=self._counters,
+            is_ours=(lambda _: True) if self._shards is None else self._shards.is_ours,
         )
 
     async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
@@ -136,6 +142,8 @@ class Monitor:
         Both wait for the batch that is being stored, for at most `stop_grace_s`.
         """
         async with anyio.create_task_group() as parts:
+            if self._shards is not None:
+                parts.start_soon(self._shards.run)
             parts.start_soon(self._refresh)
             parts.start_soon(self._sweep)
             parts.start_soon(self._relay.run)
@@ -211,10 +219,11 @@ class Monitor:
 
     async def _refresh(self) -> None:
         backoff = Backoff(self._settings.first_backoff_s, self._settings.max_backoff_s)
+        changed = Signal() if self._shards is None else self._shards.changed
         while True:
             if await self._writer.refresh():
                 backoff.succeeded()
-                await self._sleep(self._settings.refresh_interval_s)
+                await changed.wait(self._settings.refresh_interval_s, self._sleep)
             else:
                 await self._sleep(backoff.failed())
 

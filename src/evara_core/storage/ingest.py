@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from evara_core.access.tenancy import Tenancy
 from evara_core.errors import ConflictError, InvalidInputError, NotFoundError
-from evara_core.monitor.ports import IngestReport, IngestStore
+from evara_core.monitor.ports import IngestReport
+from evara_core.monitor.shards import FencedIngestStore, shard_of
 from evara_core.storage.buckets import Bucket, Period, bucket_of, buckets_of
 from evara_core.storage.bulk import (
     among_listed,
@@ -29,6 +30,7 @@ from evara_core.storage.episodes import Told, store_alert_states, store_transiti
 from evara_core.storage.outbox import put_messages
 from evara_core.storage.readings import insert_readings
 from evara_core.storage.rollups import Mark, mark
+from evara_core.storage.shards import in_shards, refuse_lost
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     node_operational_state,
@@ -42,12 +44,13 @@ from evara_core.telemetry.codec import dump_state, dump_values
 from evara_core.telemetry.models import SetAside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import tzinfo
 
     from sqlalchemy import Engine, Executable
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from evara_core.monitor.leases import Lease
     from evara_core.monitor.ports import NodeUpdate, Watched
     from evara_core.storage.statements import Statements
     from evara_core.telemetry.models import Reading
@@ -60,7 +63,7 @@ _LONGEST_BODY = 10_000
 """Characters. A reading of a whole channel has some hundreds."""
 
 
-class SqlIngestStore(IngestStore):
+class SqlIngestStore(FencedIngestStore):
     """The reference schema, as the monitor writes to it."""
 
     def __init__(self, engine: AsyncEngine, *, shard: int = 0, zone: tzinfo = UTC) -> None:
@@ -80,21 +83,51 @@ class SqlIngestStore(IngestStore):
             return await unit.run(watched())
 
     @override
+    async def watched_in(self, shards: Collection[int], *, of: int) -> Sequence[Watched]:
+        if not shards:
+            return ()
+        if self._dialect == "sqlite":
+            found = await self.watched()
+            return [one for one in found if shard_of(one.node.node_id, shards=of) in shards]
+        async with AsyncUnit(self._engine, reads_only=True) as unit:
+            return await unit.run(watched(in_shards(shards, of=of)))
+
+    @override
     async def ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
+        return await self.ingest_under(updates, {})
+
+    @override
+    async def ingest_under(
+        self, updates: Sequence[NodeUpdate], leases: Mapping[int, Lease]
+    ) -> IngestReport:
+        held = tuple(leases.values())
         try:
-            return await self._ingest(updates)
+            return await self._ingest(updates, held)
         except InvalidInputError:
             isolated = [_isolated(update) for update in updates]
             if isolated == list(updates):
                 raise
-            return await self._ingest(isolated)
+            return await self._ingest(isolated, held)
 
-    async def _ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:
-        flow = ingest(updates, dialect=self._dialect, shard=self._shard, zone=self._zone)
+    async def _ingest(self, updates: Sequence[NodeUpdate], leases: Sequence[Lease]) -> IngestReport:
+        flow = _fenced(
+            ingest(updates, dialect=self._dialect, shard=self._shard, zone=self._zone),
+            leases,
+            dialect=self._dialect,
+        )
         if self._twin is not None and not is_observed(self._engine):
             return await to_thread.run_sync(_run, self._twin, flow)
         async with AsyncUnit(self._engine) as unit:
             return await unit.run(flow)
+
+
+def _fenced(
+    flow: Statements[IngestReport], leases: Sequence[Lease], *, dialect: str
+) -> Statements[IngestReport]:
+    # Last, when all rows are locked: whoever claims from now on waits for us at these rows.
+    report = yield from flow
+    yield from refuse_lost(leases, dialect=dialect)
+    return report
 
 
 def _run(engine: Engine, flow: Statements[IngestReport]) -> IngestReport:

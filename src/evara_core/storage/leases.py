@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from evara_core.clock import Clock
     from evara_core.storage.statements import Statements
 
-__all__ = ["SqlLeaseStore", "claim", "is_current", "release", "renew"]
+__all__ = ["SqlLeaseStore", "claim", "is_current", "moments", "release", "renew"]
 
 
 class SqlLeaseStore(LeaseStore):
@@ -66,7 +66,7 @@ def claim(
 
     *now* is for SQLite; None on PostgreSQL, which has a clock of its own.
     """
-    moment, until = _moments(now, ttl_s)
+    moment, until = moments(now, ttl_s)
     insert: Any = (postgresql if now is None else sqlite).insert(leases)
     values = {"holder": holder, "acquired_at": moment, "expires_at": until}
     statement = insert.values(name=name, token=1, **values).on_conflict_do_update(
@@ -84,7 +84,7 @@ def claim(
 
 def renew(lease: Lease, *, ttl_s: float, now: datetime | None) -> Statements[bool]:
     """End with whether the lease was still held, and is from now on for *ttl_s*."""
-    moment, until = _moments(now, ttl_s)
+    moment, until = moments(now, ttl_s)
     answer = yield Query(
         leases.update()
         .where(_is_held(lease), leases.c.expires_at > moment)
@@ -96,7 +96,7 @@ def renew(lease: Lease, *, ttl_s: float, now: datetime | None) -> Statements[boo
 
 def release(lease: Lease, *, now: datetime | None) -> Statements[None]:
     """Give a lease back. One that is lost is left alone."""
-    moment, _ = _moments(now, 0.0)
+    moment, _ = moments(now, 0.0)
     yield Query(leases.update().where(_is_held(lease)).values(holder=None, expires_at=moment))
 
 
@@ -114,7 +114,8 @@ def _is_held(lease: Lease) -> ColumnElement[bool]:
     )
 
 
-def _moments(now: datetime | None, ttl_s: float) -> tuple[Any, Any]:
+def moments(now: datetime | None, ttl_s: float) -> tuple[Any, Any]:
+    """Return the moment, and the one *ttl_s* later, as expressions of the database."""
     ttl = timedelta(seconds=ttl_s)
     if now is None:
         moment = func.clock_timestamp(type_=UtcDateTime())

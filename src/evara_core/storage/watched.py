@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 
 from evara_core.access.tenancy import Tenancy
 from evara_core.monitor.ports import Watched
@@ -27,7 +27,7 @@ from evara_core.thingspeak.models import Position
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Row
+    from sqlalchemy import ColumnElement, Row
 
     from evara_core.alerts.episodes import AlertState
     from evara_core.storage.statements import Statements
@@ -35,11 +35,12 @@ if TYPE_CHECKING:
 __all__ = ["mapping_version", "node_from", "watched"]
 
 
-def watched() -> Statements[list[Watched]]:
+def watched(within: ColumnElement[bool] | None = None) -> Statements[list[Watched]]:
     """End with every node that has a channel, in the order of their making.
 
-    Three statements, whatever the number of nodes.
+    Three statements, whatever the number of nodes. *within* is a condition on `nodes`.
     """
+    some = true() if within is None else within
     answer = yield Query(
         select(
             nodes,
@@ -49,12 +50,14 @@ def watched() -> Statements[list[Watched]]:
         )
         .join_from(nodes, node_operational_state)
         .join_from(nodes, thingspeak_mappings, thingspeak_mappings.c.node_key == nodes.c.node_key)
+        .where(some)
         .order_by(nodes.c.node_key)
     )
     states = alert_states.c
-    stored = yield Query(
-        select(states.node_key, states.document).order_by(states.node_key, states.rule_id)
-    )
+    found = select(states.node_key, states.document)
+    if within is not None:
+        found = found.join_from(alert_states, nodes).where(within)
+    stored = yield Query(found.order_by(states.node_key, states.rule_id))
     alerts: dict[int, list[AlertState]] = {}
     for row in stored.rows:
         alerts.setdefault(row.node_key, []).append(load_alert_state(row.document))
