@@ -14,6 +14,7 @@ from evara_core.adapters.fastapi.alerts import alert_router
 from evara_core.adapters.fastapi.application import install
 from evara_core.adapters.fastapi.callers import Guard
 from evara_core.adapters.fastapi.described import errors_of
+from evara_core.adapters.fastapi.notifications import notification_router
 from evara_core.adapters.fastapi.openapi import describe
 from evara_core.adapters.fastapi.operations import catalogue_router, metrics_router, usage_router
 from evara_core.adapters.fastapi.rates import RateLimited
@@ -36,6 +37,7 @@ from evara_core.adapters.starlette.replies import Replies
 from evara_core.adapters.starlette.security import SecurityHeadersMiddleware
 from evara_core.adapters.starlette.versions import VersionMiddleware
 from evara_core.api.limits import RatePolicy
+from evara_core.monitor.channel_book import ChannelBook, standard_makers
 from evara_core.storage.reference.nodes import NODE_DETAILS, node_resource
 from evara_core.storage.reference.tenants import (
     community_resource,
@@ -141,6 +143,18 @@ def _api(parts: Parts, service: Service, guard: Guard) -> APIRouter:
     api.include_router(resource_router(audit_resource(), service, show=audit_shape))
     api.include_router(alert_router(service, rule_names=parts.rule_names))
     api.include_router(rule_router(service, nodes))
+    book = parts.notifications.book if parts.notifications else ChannelBook(standard_makers())
+    api.include_router(
+        notification_router(
+            read=service.read,
+            write=service.write,
+            replies=service.replies,
+            clock=service.clock,
+            ids=service.ids,
+            sealer=parts.sealer,
+            book=book,
+        )
+    )
     api.include_router(streams.router(parts, service, guard, nodes), responses=_REFUSALS)
     api.include_router(usage_router(parts.usage, service.replies))
     api.include_router(catalogue_router(service.replies))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -12,14 +13,18 @@ import anyio
 from evara_core.alerts.defaults import default_rules
 from evara_core.clock import SystemClock
 from evara_core.errors import MissingExtraError
+from evara_core.monitor.notify_setup import notify_setup
+from evara_core.monitor.notifying import NotificationRunner
 from evara_core.monitor.operators import OperatorWatch
 from evara_core.monitor.runner import Monitor
 from evara_core.monitor.settings import MonitorSettings
 from evara_core.monitor.tenants import RuleWatch, TenantJudge
 from evara_core.realtime.memory import MemoryBus
+from evara_core.storage.deliveries import SqlDeliveryQueue
 from evara_core.storage.engine import EngineLimits, engine_for
 from evara_core.storage.ingest import SqlIngestStore
 from evara_core.storage.migrate import migrate
+from evara_core.storage.notify import SqlNotificationStore
 from evara_core.storage.operations import SqlActionStore
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.readings import SqlReadingStore
@@ -94,6 +99,8 @@ async def open_parts(
     async with AsyncUnit(engine) as unit:
         await unit.run(add_missing(rules, now=clock.now()))
     judge = TenantJudge(await _stored_rules(engine))
+    setup = notify_setup(settings.notify, environ=os.environ)
+    sleep = sleep or _sleep_at(speed)
     async with _bus(settings) as bus, AsyncClient(transport=_transport(settings)) as client:
         monitor = Monitor(
             store=SqlIngestStore(engine),
@@ -105,7 +112,7 @@ async def open_parts(
             clock=clock,
             kinds=kinds,
             settings=monitor_settings(settings, speed=speed),
-            sleep=sleep or _sleep_at(speed),
+            sleep=sleep,
         )
         yield Parts(
             settings=settings,
@@ -119,6 +126,15 @@ async def open_parts(
             demo=demo,
             operator_watch=OperatorWatch(
                 store=SqlActionStore(engine), judge=judge, act=monitor.act, clock=clock
+            ),
+            sealer=setup.sealer,
+            notifications=NotificationRunner(
+                store=SqlNotificationStore(engine, sealer=setup.sealer),
+                queue=SqlDeliveryQueue(engine),
+                clock=clock,
+                makers=setup.makers,
+                roster=setup.roster,
+                sleep=sleep,
             ),
         )
 

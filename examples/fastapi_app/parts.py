@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 
 from evara_core.access.roles import built_in_policy
+from evara_core.access.sealing import UnsealedSealer
 from evara_core.access.tenancy import topics_of
 from evara_core.adapters.fastapi.service import Service
 from evara_core.api.limits import MemoryRateLimits
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.access.principal import Principal
+    from evara_core.access.sealing import Sealer
     from evara_core.access.tokens import TokenVerifier, VerifiedToken
     from evara_core.adapters.starlette.replies import Replies
     from evara_core.alerts.rules import AlertRule
     from evara_core.clock import Clock
+    from evara_core.monitor.notifying import NotificationRunner
     from evara_core.monitor.operators import OperatorWatch
     from evara_core.monitor.runner import Monitor
     from evara_core.monitor.tenants import RuleWatch
@@ -81,6 +84,8 @@ class Parts:
         monitor: None: another process runs it.
         demo: None: this is no demonstration, and there is no such thing.
         operator_watch: Brings what people say of alerts to the engine; None: another process does.
+        sealer: Keeps the secrets of receivers; None: they are stored as they are.
+        notifications: Tells people of alerts; None: another process does.
     """
 
     def __init__(
@@ -96,6 +101,8 @@ class Parts:
         clock: Clock | None = None,
         demo: DemoUsers | None = None,
         operator_watch: OperatorWatch | None = None,
+        sealer: Sealer | None = None,
+        notifications: NotificationRunner | None = None,
     ) -> None:
         stream, keys = settings.stream, settings.api.cursor_keys
         system = SystemClock()
@@ -107,6 +114,8 @@ class Parts:
         self.rule_watch = rule_watch
         self.demo = demo
         self.operator_watch = operator_watch
+        self.sealer = sealer or UnsealedSealer()
+        self.notifications = notifications
         self.clock = clock or system
         self.rule_names = {rule.id: rule.label or rule.id for rule in rules}
         self.policy = built_in_policy()
@@ -168,6 +177,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
             tasks.start_soon(kept_up, parts, "rules", parts.rule_watch.run)
         if parts.operator_watch is not None:
             tasks.start_soon(kept_up, parts, "operators", parts.operator_watch.run)
+        if parts.notifications is not None:
+            tasks.start_soon(kept_up, parts, "notifications", parts.notifications.run)
         try:
             yield
         finally:

@@ -34,14 +34,14 @@ CHECKS = (
     content_type_conformance,
     response_schema_conformance,
 )
-PARTS = ("nodes", "telemetry", "distributors communities", "customers users", "rules", "alerts")
+PARTS = ("nodes", "telemetry", "distributors communities", "customers users", "rules", "alerts", "notifications")
 KNOWN = {
     "node_id": "tank-0001",
     "community_id": "c-lakeview",
     "customer_id": "k-asha",
     "distributor_id": "d-north",
     "user_id": "u-asha",
-    "audit_entry_id": "1",
+    "audit_entry_id": ".000000000001",
     "rule_id": "tank-low",
 }
 ENDLESS = "/api/v1/stream"

@@ -217,6 +217,7 @@ async def test_readiness_looks_at_what_is_needed(platform: Platform) -> None:
         "bus": "ok",
         "streams": "ok",
         "monitor": "ok",
+        "notifications": "ok",
     }
     assert checks["streams"]["refused"] == checks["streams"]["slow"] == 0
     assert unready.status_code == 503

@@ -32,6 +32,8 @@ def router(parts: Parts, replies: Replies) -> APIRouter:
     stats: dict[str, Callable[[], Any]] = {"streams": parts.hub.stats}
     if parts.monitor is not None:
         stats["monitor"] = parts.monitor.status
+    if parts.notifications is not None:
+        stats["notifications"] = parts.notifications.status
     checks = {
         "database": lambda: parts.read(database_answers()),
         "bus": parts.bus.end,

@@ -12,7 +12,21 @@ from typing import Annotated, Any, Final
 from evara_core._optional import provided_by
 from evara_core.access.principal import Principal, Role
 from evara_core.access.sealing import Sealer
+from evara_core.adapters.fastapi.bodies import request_body
 from evara_core.adapters.fastapi.callers import RequirePermission
+from evara_core.adapters.fastapi.described import answers_of, errors_of
+from evara_core.adapters.fastapi.notification_models import (
+    RECEIVER_BODY,
+    ROUTE_BODY,
+    Delivered,
+    Enabled,
+    Receiver,
+    Removed,
+    Replayed,
+    Route,
+    Tested,
+)
+from evara_core.adapters.fastapi.resources import READ_ERRORS, WRITE_ERRORS
 from evara_core.adapters.starlette.replies import Replies
 from evara_core.alerts.notify.bucket import Bucket
 from evara_core.alerts.notify.documents import receiver_to_document, route_to_document
@@ -21,6 +35,7 @@ from evara_core.errors import (
     ConfigurationError,
     DeniedError,
     InvalidBodyError,
+    InvalidParameterError,
     LimitExceededError,
     NotFoundError,
 )
@@ -53,6 +68,8 @@ Writer = Annotated[Principal, Depends(RequirePermission("notifications:write"))]
 Name = Annotated[str, Path(max_length=128)]
 Revision = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 Limit = Annotated[int, Query(ge=1, le=deliveries.MAX_LISTED)]
+
+_WRITE_ERRORS: Final = errors_of(*WRITE_ERRORS, "VALIDATION_ERROR")
 
 Run = Callable[[Statements[Any]], Awaitable[Any]]
 
@@ -98,7 +115,9 @@ def notification_router(
         book: Makes the channels of test notifications.
     """
     desk = _Desk(read, write, replies, clock, ids, sealer, book)
-    router = APIRouter(prefix="/notifications", tags=["notifications"])
+    router = APIRouter(
+        prefix="/notifications", tags=["notifications"], responses=errors_of(*READ_ERRORS)
+    )
     _add_receivers(router, desk)
     _add_secrets_and_tests(router, desk)
     _add_routes(router, desk)
@@ -107,19 +126,23 @@ def notification_router(
 
 
 def _add_receivers(router: APIRouter, desk: _Desk) -> None:
-    @router.get("/receivers")
+    @router.get("/receivers", responses=answers_of(list[Receiver]))
     async def list_receivers(request: Request, principal: Reader) -> Response:
         """List the receivers of the caller's tenant. Secrets are not shown."""
         flow = receivers.receivers_of(_tenant(principal), sealer=desk.sealer)
         return desk.replies.success(request, [_shape(one) for one in await desk.read(flow)])
 
-    @router.get("/receivers/{name}")
+    @router.get("/receivers/{name}", responses=answers_of(Receiver))
     async def one_receiver(request: Request, principal: Reader, name: Name) -> Response:
         """Show a receiver of the caller's tenant, without its secrets."""
         flow = receivers.receiver_of(name, _tenant(principal), sealer=desk.sealer)
         return desk.replies.success(request, _shape(await desk.read(flow)))
 
-    @router.put("/receivers/{name}")
+    @router.put(
+        "/receivers/{name}",
+        openapi_extra=request_body(RECEIVER_BODY),
+        responses=answers_of(Receiver) | _WRITE_ERRORS,
+    )
     async def put_receiver(
         request: Request, principal: Writer, name: Name, revision: Revision = None
     ) -> Response:
@@ -134,7 +157,7 @@ def _add_receivers(router: APIRouter, desk: _Desk) -> None:
         )
         return desk.replies.success(request, _shape(await desk.write(flow)))
 
-    @router.delete("/receivers/{name}")
+    @router.delete("/receivers/{name}", responses=answers_of(Removed) | _WRITE_ERRORS)
     async def delete_receiver(request: Request, principal: Writer, name: Name) -> Response:
         """Remove a receiver that no route and no other receiver names."""
         await desk.write(receivers.delete_receiver(name, _tenant(principal)))
@@ -142,7 +165,7 @@ def _add_receivers(router: APIRouter, desk: _Desk) -> None:
 
 
 def _add_secrets_and_tests(router: APIRouter, desk: _Desk) -> None:
-    @router.post("/receivers/{name}/rotate")
+    @router.post("/receivers/{name}/rotate", responses=answers_of(Receiver) | _WRITE_ERRORS)
     async def rotate(request: Request, principal: Writer, name: Name) -> Response:
         """Give a webhook a new secret, shown this once; the one before signs too until the next."""
         flow = receivers.rotate_secret(
@@ -154,7 +177,7 @@ def _add_secrets_and_tests(router: APIRouter, desk: _Desk) -> None:
         )
         return desk.replies.success(request, _shape(await desk.write(flow)))
 
-    @router.post("/receivers/{name}/enable")
+    @router.post("/receivers/{name}/enable", responses=answers_of(Enabled) | _WRITE_ERRORS)
     async def enable(request: Request, principal: Writer, name: Name) -> Response:
         """Let a receiver be called again that asked not to be. Dead letters are replayed apart."""
         tenant = _tenant(principal)
@@ -162,7 +185,7 @@ def _add_secrets_and_tests(router: APIRouter, desk: _Desk) -> None:
         was = await desk.write(deliveries.enable_receiver(full_name(name, tenant)))
         return desk.replies.success(request, {"id": name, "was_disabled": was})
 
-    @router.post("/receivers/{name}/test")
+    @router.post("/receivers/{name}/test", responses=answers_of(Tested) | _WRITE_ERRORS)
     async def test(request: Request, principal: Writer, name: Name) -> Response:
         """Send a test notification at once, and say what became of it."""
         tenant = _tenant(principal)
@@ -184,13 +207,17 @@ def _add_secrets_and_tests(router: APIRouter, desk: _Desk) -> None:
 
 
 def _add_routes(router: APIRouter, desk: _Desk) -> None:
-    @router.get("/routes")
+    @router.get("/routes", responses=answers_of(list[Route]))
     async def list_routes(request: Request, principal: Reader) -> Response:
         """List the routes of the caller's tenant, in the order in which they are looked at."""
         found = await desk.read(routes.routes_of(_tenant(principal)))
         return desk.replies.success(request, [_route_shape(one) for one in found])
 
-    @router.put("/routes/{name}")
+    @router.put(
+        "/routes/{name}",
+        openapi_extra=request_body(ROUTE_BODY),
+        responses=answers_of(Route) | _WRITE_ERRORS,
+    )
     async def put_route(
         request: Request, principal: Writer, name: Name, revision: Revision = None
     ) -> Response:
@@ -201,7 +228,7 @@ def _add_routes(router: APIRouter, desk: _Desk) -> None:
         )
         return desk.replies.success(request, _route_shape(await desk.write(flow)))
 
-    @router.delete("/routes/{name}")
+    @router.delete("/routes/{name}", responses=answers_of(Removed) | _WRITE_ERRORS)
     async def delete_route(request: Request, principal: Writer, name: Name) -> Response:
         """Remove a route of the caller's tenant."""
         await desk.write(routes.delete_route(name, _tenant(principal)))
@@ -209,7 +236,7 @@ def _add_routes(router: APIRouter, desk: _Desk) -> None:
 
 
 def _add_deliveries(router: APIRouter, desk: _Desk) -> None:
-    @router.get("/deliveries")
+    @router.get("/deliveries", responses=answers_of(list[Delivered]))
     async def log(
         request: Request,
         principal: Reader,
@@ -220,7 +247,7 @@ def _add_deliveries(router: APIRouter, desk: _Desk) -> None:
         """List what was sent or is on its way, the newest first; `before` goes on."""
         tenant = _tenant(principal)
         if before is not None and before.tzinfo is None:
-            raise InvalidBodyError("/before", "moments need an offset, or Z")
+            raise InvalidParameterError("before", "moments need an offset, or Z")
         flow = deliveries.delivery_log(
             owner=tenant,
             receiver=None if receiver is None else full_name(receiver, tenant),
@@ -230,13 +257,13 @@ def _add_deliveries(router: APIRouter, desk: _Desk) -> None:
         found = await desk.read(flow)
         return desk.replies.success(request, [_delivery_shape(one) for one in found])
 
-    @router.get("/dead-letters")
+    @router.get("/dead-letters", responses=answers_of(list[Delivered]))
     async def dead_letters(request: Request, principal: Reader, limit: Limit = 100) -> Response:
         """List what was given up, the newest first."""
         found = await desk.read(deliveries.dead_letters(owner=_tenant(principal), limit=limit))
         return desk.replies.success(request, [_delivery_shape(one) for one in found])
 
-    @router.post("/dead-letters/replay")
+    @router.post("/dead-letters/replay", responses=answers_of(Replayed) | _WRITE_ERRORS)
     async def replay(
         request: Request,
         principal: Writer,
