@@ -245,7 +245,7 @@ def compile_call(
             define=define,
             wait=wait,
             declared=shape.declared,
-            key=f"{shape.key}_evara_region",
+            key=f"{shape.key}_evara_region,",
             args=shape.args,
             kwargs=shape.kwargs,
         ),

@@ -78,19 +78,39 @@ class _Recent:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._told: deque[tuple[float, Sequence[str], Sequence[str]]] = deque(maxlen=_MAX_RECENT)
+        self._told: deque[tuple[float, Sequence[str], Mapping[str, int]]] = deque(
+            maxlen=_MAX_RECENT
+        )
+        self.versions: dict[str, int] = {}
+        """Of tags, as they were told. What the store says of them now is not older."""
 
-    def note(self, keys: Sequence[str], tags: Sequence[str]) -> None:
+    def note(self, keys: Sequence[str], versions: Mapping[str, int]) -> None:
         now_s = self._clock.elapsed_s()
-        self._told.append((now_s, keys, tags))
-        while self._told[0][0] < now_s - _RECENT_S:
-            self._told.popleft()
+        if self._told and (self._told[0][0] < now_s - _RECENT_S or len(self._told) == _MAX_RECENT):
+            self._forget(self._told.popleft())
+        self._told.append((now_s, keys, versions))
+        self.versions.update(versions)
 
-    def take(self) -> list[tuple[Sequence[str], Sequence[str]]]:
+    def is_older(self, asks: Iterable[Ask], found: Sequence[Taken]) -> bool:
+        """Return whether the store says less than it was told."""
+        told = self.versions
+        return bool(told) and any(
+            version < told.get(tag, 0)
+            for ask, taken in zip(asks, found, strict=True)
+            for tag, version in zip(ask.tags, taken.versions, strict=True)
+        )
+
+    def take(self) -> list[tuple[Sequence[str], Mapping[str, int]]]:
         since_s = self._clock.elapsed_s() - _RECENT_S
         told = [(keys, tags) for at_s, keys, tags in self._told if at_s >= since_s]
         self._told.clear()
+        self.versions.clear()
         return told
+
+    def _forget(self, told: tuple[float, Sequence[str], Mapping[str, int]]) -> None:
+        for tag, version in told[2].items():
+            if self.versions.get(tag) == version:
+                del self.versions[tag]
 
 
 class SharedTier:
@@ -196,7 +216,7 @@ class SharedTier:
             if told is None:
                 self._owed.note(keys, tags, settle_s)
             else:
-                self._recent.note(keys, tags)
+                self._recent.note(keys, told)
         return told or {}
 
     def tell_again(self) -> None:
@@ -233,6 +253,11 @@ class SharedTier:
                 self.batches += 1
                 asks = [ask for ask, _ in batch]
                 found = await self._tried(lambda: self._store.take(asks))
+                if found is not None and self._recent.is_older(asks, found):
+                    self.tell_again()
+                    for ask, taken in zip(asks, found, strict=True):
+                        self.give_back(ask, taken)
+                    found = None
         finally:
             for index, (_, got) in enumerate(batch):
                 got(None if found is None else found[index])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -157,6 +158,19 @@ class MemorySharedStore(SharedStore, Backplane):
         self._holds.clear()
         self._news.clear()
         self._sequence = 0
+        self._life += 1
+
+    def copy(self) -> object:
+        """Return what it holds, as a replica that falls behind from now on."""
+        held = (self._entries, self._leases, self._versions, self._holds, self._news)
+        return (*map(copy, held), self._sequence)
+
+    def fail_over(self, replica: object) -> None:
+        """Let *replica*, of `copy`, take over: what came after it is lost."""
+        assert isinstance(replica, tuple), "a copy of this store"
+        *held, self._sequence = replica
+        self._entries, self._leases, self._versions, self._holds, self._news = map(copy, held)
+        # As on Redis, where the ids of messages are moments and the numbers do not follow.
         self._life += 1
 
     def lose_versions(self) -> None:

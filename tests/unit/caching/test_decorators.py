@@ -64,6 +64,19 @@ async def test_all_spellings_of_a_call_are_one(cache: Cache, calls: list) -> Non
     assert len(calls) == 2
 
 
+async def test_a_function_without_parameters_is_kept_like_any_other(cache: Cache) -> None:
+    answers = iter([1, 2])
+
+    @cache.cached(ttl=60, scope="public")
+    async def total() -> int:
+        return next(answers)
+
+    assert await total() == 1
+    assert total.peek() == 1
+    assert await total.refresh() == 2
+    assert await total() == 2
+
+
 async def test_equal_values_of_different_types_are_not_one(cache: Cache, calls: list) -> None:
     @cache.cached(ttl=60, scope="public")
     async def one(x: object) -> int:
