@@ -34,7 +34,15 @@ CHECKS = (
     content_type_conformance,
     response_schema_conformance,
 )
-PARTS = ("nodes", "telemetry", "distributors communities", "customers users", "rules", "alerts", "notifications")
+PARTS = (
+    "nodes",
+    "telemetry",
+    "distributors communities",
+    "customers users",
+    "rules",
+    "alerts",
+    "notifications",
+)
 KNOWN = {
     "node_id": "tank-0001",
     "community_id": "c-lakeview",
