@@ -12,6 +12,7 @@ export class Api {
     this.token = null;
     this.speed = 1;
     this.anchor = null; // where the application's clock stood, and when we heard
+    this.onRefused = () => {}; // a token is good no longer
   }
 
   // The application's time in ms. In replay it runs faster than ours.
@@ -20,23 +21,27 @@ export class Api {
     return this.anchor.there + (performance.now() - this.anchor.here) * this.speed;
   }
 
-  headers(more = {}) {
-    return this.token ? { Authorization: `Bearer ${this.token}`, ...more } : more;
-  }
-
-  async call(path, { method = "GET", signal } = {}) {
+  async call(path, { method = "GET", body, headers = {}, signal } = {}) {
+    const token = this.token;
+    const sent = { ...headers };
+    if (token) sent.Authorization = `Bearer ${token}`;
+    if (body !== undefined) sent["Content-Type"] = "application/json";
     let response;
     try {
-      response = await fetch(path, { method, signal, headers: this.headers(), cache: "no-store" });
+      response = await fetch(path, { method, signal, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new ApiError(0, "UNREACHABLE", "The server cannot be reached.");
     }
     const envelope = await response.json().catch(() => null);
-    if (!response.ok || !envelope || envelope.status !== "success") throw failure(response, envelope);
+    if (!response.ok || envelope?.status !== "success") {
+      const error = failure(response, envelope);
+      if (response.status === 401 && token && token === this.token) this.onRefused(error);
+      throw error;
+    }
     const there = Date.parse(envelope.meta?.timestamp ?? "");
     if (there) this.anchor = { there, here: performance.now() };
-    return envelope;
+    return Object.assign(envelope, { etag: response.headers.get("ETag") });
   }
 
   async data(path, options) {
@@ -54,3 +59,5 @@ export function failure(response, envelope) {
     Number(response.headers.get("Retry-After")) || null,
   );
 }
+
+export const part = encodeURIComponent;

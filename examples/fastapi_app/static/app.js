@@ -1,423 +1,258 @@
-// The live page: a snapshot, then the stream. Nothing polls.
+// The live page: who looks, which view, and the stream that keeps it true. Nothing polls.
 
+import { EvaraStream } from "/api/v1/stream/client.js";
 import { Api } from "./api.js";
-import { Chart } from "./chart.js";
-import { picture } from "./pictures.js";
-import { Stream } from "./stream.js";
-import { KINDS, ago, metricName, quantity, shortName } from "./words.js";
+import { made, mark, text, throttled } from "./dom.js";
+import { Store } from "./store.js";
+import { alertsView } from "./views/alerts.js";
+import { mapView } from "./views/map.js";
+import { nodeView } from "./views/node.js";
+import { nodesView } from "./views/nodes.js";
+import { overview } from "./views/overview.js";
+import { rulesView } from "./views/rules.js";
 
-const PAGE = 60;
-const RANGES = [["15 min", 900], ["1 h", 3600], ["6 h", 21600], ["24 h", 86400], ["7 d", 604800], ["30 d", 2592000]];
-const ALERTS_SHOWN = 6;
-const GRAVITY = { critical: 0, warning: 1, info: 2 };
-const SERIES_LIMIT = 10_000;
-const SERIES_PAGES = 3;
 const $ = (id) => document.getElementById(id);
+const VIEWS = { overview, nodes: nodesView, node: nodeView, map: mapView, alerts: alertsView, rules: rulesView };
+const TOAST_MS = 8_000;
+const MOST_TOASTS = 3;
+const TICK_MS = 10_000;
+const LINK_WORDS = { live: "live", lost: "offline, trying again", off: "not connected", refused: "signed out" };
 
 const api = new Api();
-const chart = new Chart($("chart"));
-const nodes = new Map(); // id → { data, card parts }
-const seenMessages = new Set();
-let stream = null;
+const store = new Store(api);
+const made_ = new Map(); // name → view, made when it is first looked at
+let current = null;
 let me = null;
-let cursor = null;
-let chosen = null;
-let rangeS = 900;
-let allAlerts = false;
+let stream = null;
 let session = 0; // goes up when another user signs in: late answers of the last one are dropped
+let users = [];
 
-// --- small helpers ---------------------------------------------------------------------------
+const ctx = {
+  api,
+  store,
+  me: () => me,
+  may: (permission) => Boolean(me?.permissions?.includes(permission)),
+  go: (hash) => (location.hash = hash),
+  attempt,
+  notice,
+  toast,
+};
 
-function made(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "class") element.className = value;
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
+// --- what the page says -----------------------------------------------------------------------
+
+function notice(error, action = null) {
+  const words = error && (error.requestId ? `${error.message} (request ${error.requestId})` : error.message ?? String(error));
+  $("notice").hidden = !words;
+  if (words) $("notice").replaceChildren(made("span", {}, words), action ?? made("button", { type: "button", onclick: () => notice(null) }, "Close"));
 }
 
-// Runs at most once in `ms`, and once more at the end when it was asked for meanwhile.
-function throttled(ms, run) {
-  let timer = null;
-  let again = false;
-  return function ask() {
-    if (timer) return void (again = true);
-    run();
-    timer = setTimeout(() => {
-      timer = null;
-      if (again) { again = false; ask(); }
-    }, ms);
-  };
-}
-
-function notice(error) {
-  const text = error && (error.requestId ? `${error.message} (request ${error.requestId})` : error.message ?? String(error));
-  $("notice").textContent = text ?? "";
-  $("notice").hidden = !text;
-}
-
-async function attempt(work) {
+async function attempt(work, { missing = null } = {}) {
   const mine = session;
   try {
     const result = await work();
-    if (mine === session) notice(null);
     return mine === session ? result : undefined;
   } catch (error) {
-    if (mine === session && error.name !== "AbortError") notice(error);
+    if (mine !== session || error.name === "AbortError" || error.status === 401) return undefined;
+    // That the server is away is said once, by the lamp.
+    if (error.code !== "UNREACHABLE") notice(error.status === 404 && missing ? { message: missing } : error);
     return undefined;
   }
 }
 
-function toast(text, severity) {
-  const element = made("div", { class: `toast ${severity}` }, text);
+function toast(words, severity) {
+  const element = made("div", { class: "toast", "data-severity": severity }, words);
   $("toasts").append(element);
-  setTimeout(() => element.remove(), 8000);
+  while ($("toasts").childElementCount > MOST_TOASTS) $("toasts").firstChild.remove();
+  setTimeout(() => element.remove(), TOAST_MS);
 }
 
-// --- nodes ------------------------------------------------------------------------------------
-
-function card(data) {
-  const drawing = picture(data.kind);
-  const status = made("span", { class: "status" });
-  const figure = made("span", { class: "line" });
-  const seen = made("span", { class: "sub" });
-  const element = made(
-    "button", { class: "node", type: "button", onclick: () => choose(data.id) },
-    made("span", { class: "gauge" }, drawing.svg),
-    made("span", { class: "text" }, made("span", { class: "label" }, data.label), figure, made("span", { class: "foot" }, status, seen)),
-  );
-  return { data, element, drawing, status, figure, seen };
+function link(state) {
+  if ($("link").dataset.state === state) return;
+  mark($("link"), "state", state);
+  text($("link-text"), LINK_WORDS[state]);
+  mark(document.body, "link", state);
 }
 
-const TELLING = {
-  tank: ["volume_l", "level_cm", "battery_v"],
-  deep: ["dynamic_level_m", "static_level_m", "pump_current_a"],
-  flow: ["total_volume_l", "flow_l_per_min", "pressure_bar"],
-};
+// --- which view ---------------------------------------------------------------------------------
 
-function draw(entry) {
-  const { data } = entry;
-  entry.drawing.show(data.values ?? {}, data);
-  entry.element.dataset.status = data.status;
-  entry.status.textContent = data.status;
-  entry.status.dataset.status = data.status;
-  const metric = (TELLING[data.kind] ?? []).find((name) => data.values?.[name]?.value != null);
-  entry.figure.textContent = metric ? `${shortName(metric)} ${quantity(metric, data.values[metric])}` : KINDS[data.kind] ?? data.kind;
-  entry.seen.textContent = ago(data.last_reading_at, api.now());
-  entry.element.setAttribute("aria-pressed", String(data.id === chosen));
-}
-
-function keep(data) {
-  const known = nodes.get(data.id);
-  if (known) {
-    Object.assign(known.data, data);
-    draw(known);
-    return;
+function view(name) {
+  if (!made_.has(name)) {
+    const found = VIEWS[name](ctx);
+    found.element.hidden = true;
+    $("main").append(found.element);
+    made_.set(name, found);
   }
-  const entry = card(data);
-  nodes.set(data.id, entry);
-  $("nodes").append(entry.element);
-  draw(entry);
+  return made_.get(name);
 }
 
-function nodeQuery() {
-  const query = new URLSearchParams({ limit: String(PAGE), sort: "label" });
-  if ($("search").value.trim()) query.set("search", $("search").value.trim());
-  if ($("kind").value) query.set("kind", $("kind").value);
-  if ($("status").value) query.set("status", $("status").value);
-  return query;
-}
-
-let listing = 0;
-async function loadNodes({ more = false } = {}) {
-  const mine = (listing += 1);
-  const query = nodeQuery();
-  if (more && cursor) query.set("cursor", cursor);
-  const answer = await attempt(() => api.call(`/api/v1/nodes?${query}`));
-  if (!answer || mine !== listing) return;
-  if (!more) {
-    nodes.clear();
-    $("nodes").replaceChildren();
+function route({ isFirst = false } = {}) {
+  if (!me) return;
+  const [path, search = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [first, second] = path.split("/");
+  let name = first === "nodes" && second ? "node" : first || "overview";
+  if (!(name in VIEWS) || (name === "rules" && !ctx.may("rules:read"))) name = "overview";
+  const next = view(name);
+  if (current !== next) {
+    if (current) current.element.hidden = true;
+    next.element.hidden = false;
+    current = next;
+    scrollTo(0, 0);
   }
-  for (const data of answer.data) keep(data);
-  cursor = answer.meta.pagination?.next_cursor ?? null;
-  $("more").hidden = !cursor;
-  $("none").hidden = nodes.size > 0;
-}
-
-// --- one node -----------------------------------------------------------------------------------
-
-async function choose(id, { quiet = false } = {}) {
-  chosen = id;
-  for (const entry of nodes.values()) entry.element.setAttribute("aria-pressed", String(entry.data.id === id));
-  const detail = await attempt(() => api.data(`/api/v1/nodes/${encodeURIComponent(id)}`));
-  if (!detail || chosen !== id) return;
-  if (nodes.has(id)) keep(detail);
-  $("detail").hidden = false;
-  $("detail").node = detail;
-  $("d-gauge").drawing = picture(detail.kind);
-  $("d-gauge").replaceChildren($("d-gauge").drawing.svg);
-  const before = $("metric").value;
-  $("metric").replaceChildren(...detail.metrics.map((m) => made("option", { value: m }, metricName(m))));
-  if (detail.metrics.includes(before)) $("metric").value = before;
-  drawDetail();
-  await loadSeries();
-  if (!quiet && matchMedia("(max-width: 900px)").matches) $("detail").scrollIntoView({ behavior: "smooth" });
-}
-
-function drawDetail() {
-  const detail = $("detail").node;
-  if (!detail) return;
-  $("d-label").textContent = detail.label;
-  $("d-sub").textContent = [detail.category, detail.location_name, `channel ${detail.channel_id ?? "–"}`].filter(Boolean).join(" · ");
-  $("d-status").textContent = detail.status;
-  $("d-status").dataset.status = detail.status;
-  $("d-gauge").drawing.show(detail.values ?? {}, detail);
-  const rows = Object.entries(detail.values ?? {}).flatMap(([metric, measured]) => {
-    const value = made("dd", {}, quantity(metric, measured));
-    if (measured.quality !== "good") value.append(made("span", { class: "quality" }, measured.quality));
-    return [made("dt", {}, shortName(metric)), value];
-  });
-  rows.push(made("dt", {}, "Last reading"), made("dd", {}, ago(detail.last_reading_at, api.now())));
-  $("d-values").replaceChildren(...rows);
-  const reasons = detail.health_reasons?.length ? `: ${detail.health_reasons.join(", ")}` : "";
-  $("d-health").textContent = detail.health_score == null ? "" : `Health ${detail.health_score} of 100${reasons}`;
-}
-
-function windowS() {
-  const end = api.now() / 1000;
-  return [end - rangeS, end];
-}
-
-async function loadSeries() {
-  const id = chosen;
-  const metric = $("metric").value;
-  if (!id || !metric) return chart.show(null, [], [], null);
-  const [startS, endS] = windowS();
-  let start = new Date(startS * 1000).toISOString();
-  const times = [];
-  const values = [];
-  for (let page = 0; start && page < SERIES_PAGES; page += 1) {
-    const query = new URLSearchParams({ start, end: new Date(endS * 1000 + 60_000).toISOString(), metric, limit: String(SERIES_LIMIT) });
-    const series = await attempt(() => api.data(`/api/v1/nodes/${encodeURIComponent(id)}/series?${query}`));
-    if (!series || chosen !== id || $("metric").value !== metric) return;
-    times.push(...series.times);
-    values.push(...(series.values[metric] ?? []));
-    start = series.next_start;
+  document.title = `${next.title} · evara`;
+  text($("title"), next.title);
+  $("title").hidden = name === "node";
+  for (const item of $("nav").querySelectorAll("a")) {
+    if (item.dataset.view === (name === "node" ? "nodes" : name)) item.setAttribute("aria-current", "page");
+    else item.removeAttribute("aria-current");
   }
-  chart.show(metric, times, values, windowS());
-  $("chart-note").textContent = times.length ? "" : "No reading in this time.";
+  next.show(second ? decodeURIComponent(second) : null, new URLSearchParams(search));
+  if (!isFirst) $("main").focus({ preventScroll: true });
 }
 
-// --- alerts and counts ----------------------------------------------------------------------------
+// --- the stream ---------------------------------------------------------------------------------
 
-async function loadAlerts() {
-  const alerts = await attempt(() => api.data("/api/v1/alerts?state=active&limit=50"));
-  if (!alerts) return;
-  const mayAcknowledge = me?.permissions?.includes("alerts:write");
-  alerts.sort((a, b) => Boolean(a.acknowledged_at) - Boolean(b.acknowledged_at) || GRAVITY[a.severity] - GRAVITY[b.severity]);
-  const shown = allAlerts ? alerts : alerts.slice(0, ALERTS_SHOWN);
-  $("alerts").replaceChildren(
-    ...shown.map((alert) => {
-      const item = made(
-        "li", { class: `alert ${alert.severity}` },
-        made("div", { class: "what" },
-          made("button", { class: "plain", type: "button", onclick: () => choose(alert.node_id) }, alert.node_label ?? alert.node_id),
-          made("span", { class: "severity" }, alert.severity)),
-        made("p", {}, alert.sentence),
-        made("p", { class: "sub" }, `${alert.rule_name ?? alert.rule_id} · since ${ago(alert.fired_at, api.now())}${alert.acknowledged_at ? " · acknowledged" : ""}`),
-      );
-      if (mayAcknowledge && !alert.acknowledged_at) {
-        item.append(made("button", { class: "ack", type: "button", onclick: () => acknowledge(alert.id) }, "Acknowledge"));
-      }
-      return item;
+const soonStats = throttled(2_000, () => attempt(() => store.loadStats()));
+
+function onEvent({ event, data }) {
+  if (event === "reading") {
+    store.onReading(data);
+    current?.reading?.(data);
+  } else if (event === "node") {
+    store.onNode(data);
+    soonStats();
+  } else if (event === "alert") {
+    store.tell("alerts");
+    soonStats();
+    if (data.kind === "fired" || data.kind === "severity_changed") toast(data.alert.sentence, data.alert.severity);
+  }
+}
+
+function onSnapshot({ data }) {
+  for (const node of data.nodes) store.keep(node);
+  store.stats = data.stats;
+  for (const topic of ["stats", "alerts", "index"]) store.tell(topic);
+  if (data.is_whole || data.nodes.length < 100) store.isWhole = true;
+  else attempt(() => store.loadIndex());
+}
+
+function follow(mine) {
+  const guarded = (run) => (...given) => { if (mine === session) run(...given); };
+  stream = new EvaraStream({
+    url: "/api/v1/stream",
+    token: () => api.token,
+    snapshot: () => api.data("/api/v1/stream/snapshot"),
+    firstPauseMs: 500,
+    longestPauseMs: 10_000,
+    onSnapshot: guarded(onSnapshot),
+    onEvent: guarded(onEvent),
+    onState: guarded((state) => {
+      if (state === "live") link("live");
+      else if (["lost", "waiting", "gap", "let go"].includes(state)) link("lost");
+      else if (state === "ended") leave("The server ended the session. Sign in again.");
     }),
-  );
-  $("calm").hidden = alerts.length > 0;
-  $("more-alerts").hidden = alerts.length <= ALERTS_SHOWN;
-  $("more-alerts").textContent = allAlerts ? "Show fewer" : `Show all ${alerts.length}`;
+  });
+  stream.start();
 }
 
-async function acknowledge(id) {
-  if (await attempt(() => api.call(`/api/v1/alerts/${encodeURIComponent(id)}/acknowledge`, { method: "POST" }))) await loadAlerts();
-}
-
-async function loadStats() {
-  const stats = await attempt(() => api.data("/api/v1/dashboard/stats"));
-  if (!stats) return;
-  const show = (id, value) => { $(id).textContent = value ?? "–"; };
-  show("c-total", stats.total_nodes);
-  show("c-online", stats.online_nodes);
-  show("c-alert", stats.alert_nodes);
-  show("c-offline", stats.offline_nodes);
-  show("c-alerts", stats.active_alerts);
-  show("c-health", stats.average_health_score == null ? "–" : Math.round(stats.average_health_score));
-}
-
-const soonStats = throttled(2000, loadStats);
-const soonAlerts = throttled(700, loadAlerts);
-const soonSeries = throttled(2000, loadSeries);
-
-// --- the stream -----------------------------------------------------------------------------------
-
-function isNewer(data, moment) {
-  return !data.last_reading_at || !moment || Date.parse(moment) >= Date.parse(data.last_reading_at);
-}
-
-function onReading(reading) {
-  const entry = nodes.get(reading.node_id);
-  const judged = {};
-  for (const name of ["status", "health_score"]) if (name in reading) judged[name] = reading[name];
-  if (entry && isNewer(entry.data, reading.measured_at)) {
-    keep({ id: reading.node_id, ...judged, values: { ...entry.data.values, ...reading.values }, last_reading_at: reading.measured_at });
-  }
-  if (reading.node_id !== chosen) return;
-  const detail = $("detail").node;
-  if (detail && isNewer(detail, reading.measured_at)) {
-    Object.assign(detail, { ...judged, values: { ...detail.values, ...reading.values }, last_reading_at: reading.measured_at });
-    drawDetail();
-  }
-  // A fast replay sends only the newest of many readings: the chart asks for the others.
-  if (api.speed > 1) return soonSeries();
-  const measured = reading.values[$("metric").value];
-  if (measured) {
-    chart.add(Date.parse(reading.measured_at) / 1000, measured.value, windowS());
-    $("chart-note").textContent = "";
-  }
-}
-
-function onNode(change) {
-  const entry = nodes.get(change.node_id);
-  const { node_id: id, ...rest } = change;
-  if (entry) keep({ id, ...rest });
-  if (id === chosen && $("detail").node) {
-    Object.assign($("detail").node, rest);
-    drawDetail();
-  }
-  soonStats();
-}
-
-function onAlert({ kind, alert }) {
-  const label = nodes.get(alert.node_id)?.data.label;
-  if (kind === "fired") toast(alert.sentence, alert.severity);
-  if (kind === "resolved") toast(`${label ? `${label}: ` : ""}resolved`, "info");
-  soonAlerts();
-  soonStats();
-}
-
-function onEvent(event, body) {
-  if (event === "resync") return void snapshot();
-  if (body.id) {
-    if (seenMessages.has(body.id)) return;
-    seenMessages.add(body.id);
-    if (seenMessages.size > 5000) seenMessages.delete(seenMessages.values().next().value);
-  }
-  if (event === "reading") onReading(body.data);
-  else if (event === "node") onNode(body.data);
-  else if (event === "alert") onAlert(body.data);
-}
-
-function onState(state, error) {
-  const texts = { live: "live", lost: "reconnecting …", refused: "signed out", off: "not connected" };
-  $("link").dataset.state = state;
-  $("link-text").textContent = texts[state];
-  if (state === "refused") signInAgain(error);
-}
-
-async function snapshot() {
-  await Promise.all([loadNodes(), loadAlerts(), loadStats()]);
-  const first = chosen && nodes.has(chosen) ? chosen : nodes.keys().next().value;
-  if (first) await choose(first, { quiet: true });
-}
+// --- who looks ------------------------------------------------------------------------------------
 
 async function enter(token) {
+  forget();
+  const mine = session;
+  api.token = token;
+  mark(document.body, "page", "loading");
+  try {
+    me = await api.data("/api/v1/auth/me");
+  } catch (error) {
+    if (mine === session) leave(error.status === 401 ? "This token is not good, or no longer." : error.message);
+    return;
+  }
+  if (mine !== session) return;
+  sessionStorage.setItem("token", token);
+  notice(null);
+  text($("who-name"), me.name ?? me.user_id);
+  text($("who-role"), me.role.replaceAll("_", " "));
+  $("nav-rules").hidden = !ctx.may("rules:read");
+  mark(document.body, "page", "in");
+  route({ isFirst: true });
+  follow(mine);
+}
+
+function forget() {
   session += 1;
   stream?.stop();
-  seenMessages.clear();
-  nodes.clear();
-  chosen = null;
-  $("nodes").replaceChildren();
-  $("detail").hidden = true;
-  onState("off");
-  api.token = token;
-  sessionStorage.setItem("token", token);
-  me = await attempt(() => api.data("/api/v1/auth/me"));
-  if (!me) return;
-  // The position is taken before the snapshot is read: what changes in between comes twice, not never.
-  const start = await attempt(() => api.data("/api/v1/stream/position"));
-  if (!start) return;
-  await snapshot();
-  stream = new Stream(api, { onEvent, onState });
-  stream.start(start.position);
-}
-
-function askForToken() {
-  if ($("user").options.length) return;
-  $("user").hidden = true;
-  $("token").hidden = false;
-  $("enter").hidden = false;
-}
-
-// In a demonstration the server says who may sign in. Each of its starts makes new keys, so this is asked again.
-async function demoUsers() {
-  const demo = await fetch("/demo/users", { cache: "no-store" }).then((r) => (r.ok ? r.json() : null)).catch(() => null);
-  if (!demo?.data) return false;
-  const before = $("user").selectedIndex;
-  const kept = sessionStorage.getItem("token");
-  api.speed = demo.data.speed;
-  if (demo.data.mode === "replay" && $("mode").hidden) {
-    rangeS = 2592000;
-    for (const button of $("ranges").children) button.setAttribute("aria-pressed", String(button.textContent === "30 d"));
-    $("mode").textContent = `replay × ${demo.data.speed}`;
-    $("mode").hidden = false;
+  stream = null;
+  me = null;
+  store.clear();
+  for (const each of made_.values()) {
+    each.clear();
+    each.element.hidden = true;
   }
-  $("user").replaceChildren(...demo.data.users.map((u) => made("option", { value: u.token }, `${u.name} (${u.role})`)));
-  if (demo.data.users.some((u) => u.token === kept)) $("user").value = kept;
-  else if (before >= 0) $("user").selectedIndex = before;
-  return true;
+  current = null;
+  $("toasts").replaceChildren();
+  link("off");
 }
 
-async function signInAgain(error) {
-  const token = $("user").value;
-  if (token && (await demoUsers()) && $("user").value !== token) return enter($("user").value);
-  notice(error);
-  askForToken();
+function leave(words = null) {
+  forget();
+  api.token = null;
+  sessionStorage.removeItem("token");
+  mark(document.body, "page", "out");
+  text($("sign-problem"), words ?? "");
+  document.title = "Sign in · evara";
+  offer();
 }
 
-async function begin() {
-  $("ranges").replaceChildren(
-    ...RANGES.map(([text, seconds]) =>
-      made("button", { type: "button", "aria-pressed": String(seconds === rangeS), onclick: (event) => {
-        rangeS = seconds;
-        for (const other of $("ranges").children) other.setAttribute("aria-pressed", String(other === event.target));
-        loadSeries();
-      } }, text)),
-  );
-  let searching;
-  $("search").addEventListener("input", () => { clearTimeout(searching); searching = setTimeout(loadNodes, 250); });
-  $("kind").addEventListener("change", () => loadNodes());
-  $("status").addEventListener("change", () => loadNodes());
-  $("filters").addEventListener("submit", (event) => { event.preventDefault(); loadNodes(); });
-  $("more").addEventListener("click", () => loadNodes({ more: true }));
-  $("metric").addEventListener("change", loadSeries);
-  $("more-alerts").addEventListener("click", () => { allAlerts = !allAlerts; loadAlerts(); });
-  $("counts").addEventListener("click", (event) => {
-    const status = event.target.closest("[data-status]")?.dataset.status;
-    if (!status) return;
-    $("status").value = $("status").value === status ? "" : status;
-    loadNodes();
+async function offer() {
+  try {
+    const demo = await new Api().data("/demo/users");
+    users = demo.users;
+    api.speed = demo.speed;
+    $("mode").hidden = demo.mode !== "replay";
+    text($("mode"), demo.mode === "replay" ? `replay, ${demo.speed}× as fast` : "");
+  } catch {
+    users = [];
+  }
+  $("people").hidden = !users.length;
+  $("people").replaceChildren(...users.map((user) => made("button", { type: "button", onclick: () => enter(user.token) }, made("b", {}, user.name), made("span", {}, user.role.replaceAll("_", " ")))));
+}
+
+// --- light and dark ------------------------------------------------------------------------------
+
+function theme(name) {
+  if (name) document.documentElement.dataset.theme = name;
+  document.dispatchEvent(new Event("theme"));
+}
+
+function begin() {
+  theme(localStorage.getItem("theme"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(null));
+  $("theme").addEventListener("click", () => {
+    const isDark = (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+    localStorage.setItem("theme", isDark ? "light" : "dark");
+    theme(isDark ? "light" : "dark");
   });
-  $("who").addEventListener("submit", (event) => { event.preventDefault(); if ($("token").value) enter($("token").value.trim()); });
-  $("user").addEventListener("change", () => enter($("user").value));
-  setInterval(() => { for (const entry of nodes.values()) entry.seen.textContent = ago(entry.data.last_reading_at, api.now()); }, 5000);
-
-  if (await demoUsers()) return enter($("user").value);
-  askForToken();
+  $("leave").addEventListener("click", () => leave());
+  $("sign").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const token = $("token").value.trim().replace(/^Bearer\s+/i, "");
+    $("token").value = "";
+    if (token) enter(token);
+  });
+  api.onRefused = () => leave("Your session is over. Sign in again.");
+  store.listen((ids, topics) => {
+    current?.changed(ids, topics);
+    if (topics.has("stats") && store.stats) {
+      const count = store.stats.active_alerts;
+      text($("nav-count"), count ? String(count) : "");
+    }
+  });
+  $("skip").addEventListener("click", (event) => { event.preventDefault(); $("main").focus(); });
+  addEventListener("hashchange", () => route());
+  setInterval(() => current?.tick?.(), TICK_MS);
   const kept = sessionStorage.getItem("token");
-  if (kept) await enter(kept);
+  if (kept) enter(kept);
+  else leave();
 }
 
 begin();

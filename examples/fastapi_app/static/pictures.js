@@ -1,91 +1,92 @@
-// Small pictures of tanks, borewells and flow meters, as SVG. Each is made once and then only moved.
+// Pictures of a tank, a borewell and a flow meter. Each is made once and then only moved.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { drawn, mark, text } from "./dom.js";
 
-function shape(parent, name, attributes, text) {
-  const element = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  if (text !== undefined) element.textContent = text;
+let clips = 0;
+
+function canvas() {
+  return drawn("svg", { viewBox: "0 0 120 120", role: "img", class: "picture" });
+}
+
+function add(parent, name, attributes, words) {
+  const element = drawn(name, attributes, words);
   parent.append(element);
   return element;
 }
 
-function canvas(label) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 100 100");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", label);
-  return svg;
-}
-
-let clips = 0;
+const isNumber = (value) => value !== null && value !== undefined;
 
 function tank() {
-  const svg = canvas("Tank level");
+  const svg = canvas();
   const id = `tank-${(clips += 1)}`;
-  const clip = shape(shape(svg, "defs", {}), "clipPath", { id });
-  shape(clip, "rect", { x: 22, y: 10, width: 56, height: 80, rx: 9 });
-  shape(svg, "rect", { x: 22, y: 10, width: 56, height: 80, rx: 9, class: "vessel" });
-  const group = shape(svg, "g", { "clip-path": `url(#${id})` });
-  const water = shape(group, "g", { class: "water" });
-  shape(water, "path", { d: "M-30 4 q12.5 -6 25 0 t25 0 t25 0 t25 0 t25 0 t25 0 V110 H-30 Z", class: "wave" });
-  shape(svg, "rect", { x: 22, y: 10, width: 56, height: 80, rx: 9, class: "rim" });
-  const text = shape(svg, "text", { x: 50, y: 55, class: "figure" });
+  const inside = { x: 24, y: 14, width: 72, height: 92, rx: 10 };
+  add(add(add(svg, "defs", {}), "clipPath", { id }), "rect", inside);
+  add(svg, "rect", { ...inside, class: "vessel" });
+  const water = add(add(svg, "g", { "clip-path": `url(#${id})` }), "g", { class: "water" });
+  add(water, "path", { d: "M-40 3 q14 -5 28 0 t28 0 t28 0 t28 0 t28 0 t28 0 t28 0 V130 H-40 Z" });
+  for (const share of [25, 50, 75]) add(svg, "path", { d: `M88 ${106 - share * 0.92} H96`, class: "tick" });
+  add(svg, "rect", { ...inside, class: "rim" });
+  const figure = add(svg, "text", { x: 60, y: 66, class: "figure" });
   return {
     svg,
     show(values) {
       const percent = values.level_percent?.value;
-      const known = percent !== null && percent !== undefined;
+      const known = isNumber(percent);
       const level = known ? Math.max(0, Math.min(100, percent)) : 0;
-      water.setAttribute("transform", `translate(0 ${88 - level * 0.78})`);
-      svg.dataset.level = !known ? "unknown" : level < 15 ? "low" : level > 97 ? "high" : "ok";
-      text.textContent = known ? `${Math.round(percent)}%` : "?";
+      water.setAttribute("transform", `translate(0 ${(104 - level * 0.9).toFixed(1)})`);
+      mark(svg, "level", !known ? "unknown" : level < 15 ? "low" : level > 97 ? "high" : "ok");
+      text(figure, known ? `${Math.round(percent)}%` : "?");
       svg.setAttribute("aria-label", known ? `Tank ${Math.round(percent)} percent full` : "Tank level unknown");
     },
   };
 }
 
 function deep() {
-  const svg = canvas("Borewell");
-  shape(svg, "path", { d: "M6 18 H94", class: "ground" });
-  shape(svg, "rect", { x: 40, y: 8, width: 20, height: 84, rx: 3, class: "vessel" });
-  const water = shape(svg, "rect", { x: 40, y: 50, width: 20, height: 42, class: "water" });
-  const line = shape(svg, "path", { d: "M32 50 H68", class: "mark" });
-  const pump = shape(svg, "rect", { x: 45, y: 76, width: 10, height: 12, rx: 2, class: "pump" });
-  shape(svg, "rect", { x: 40, y: 8, width: 20, height: 84, rx: 3, class: "rim" });
-  const text = shape(svg, "text", { x: 82, y: 56, class: "figure small" });
+  const svg = canvas();
+  add(svg, "path", { d: "M4 22 H46 M66 22 H116", class: "ground" });
+  for (let y = 34; y < 110; y += 16) add(svg, "path", { d: `M10 ${y} h10 M28 ${y + 8} h9 M78 ${y + 4} h9`, class: "soil" });
+  add(svg, "rect", { x: 46, y: 10, width: 20, height: 100, rx: 3, class: "vessel" });
+  const water = add(svg, "rect", { x: 46, y: 50, width: 20, height: 60, class: "water" });
+  const pump = add(svg, "rect", { x: 51, y: 88, width: 10, height: 14, rx: 2, class: "pump" });
+  add(svg, "path", { d: "M56 88 V4", class: "pipe" });
+  add(svg, "rect", { x: 46, y: 10, width: 20, height: 100, rx: 3, class: "rim" });
+  const line = add(svg, "path", { d: "M38 0 H74", class: "mark" });
+  const figure = add(svg, "text", { x: 95, y: 62, class: "figure small" });
   return {
     svg,
     show(values, node) {
       const depth = values.dynamic_level_m?.value ?? values.static_level_m?.value;
-      const known = depth !== null && depth !== undefined;
-      const bottom = node?.config?.depth_m ?? Math.max(120, depth ?? 0);
-      const y = known ? 18 + Math.min(1, Math.max(0, depth / bottom)) * 72 : 90;
-      water.setAttribute("y", y);
-      water.setAttribute("height", Math.max(0, 92 - y));
-      line.setAttribute("transform", `translate(0 ${y - 50})`);
-      text.textContent = known ? `${Math.round(depth)} m` : "?";
-      pump.dataset.on = (values.pump_current_a?.value ?? 0) > 0.5;
-      svg.setAttribute("aria-label", known ? `Water ${Math.round(depth)} metres below ground` : "Water level unknown");
+      const known = isNumber(depth);
+      const bottom = node?.config?.depth_m ?? node?.config?.pump_depth_m ?? Math.max(120, (depth ?? 0) * 1.2);
+      const y = known ? 22 + Math.min(1, Math.max(0, depth / bottom)) * 84 : 108;
+      water.setAttribute("y", y.toFixed(1));
+      water.setAttribute("height", Math.max(0, 110 - y).toFixed(1));
+      line.setAttribute("transform", `translate(0 ${y.toFixed(1)})`);
+      text(figure, known ? `${Math.round(depth)} m` : "?");
+      figure.setAttribute("y", Math.min(108, Math.max(38, y + 5)).toFixed(0));
+      const isOn = (values.pump_current_a?.value ?? 0) > 0.5;
+      mark(pump, "on", isOn);
+      svg.setAttribute("aria-label", known ? `Water ${Math.round(depth)} metres below ground, pump ${isOn ? "running" : "at rest"}` : "Water level unknown");
     },
   };
 }
 
 function flow() {
-  const svg = canvas("Flow");
-  const arc = "M18 70 A38 38 0 1 1 82 70";
-  shape(svg, "path", { d: arc, class: "dial" });
-  const part = shape(svg, "path", { d: arc, class: "dial-value", pathLength: 100 });
-  const text = shape(svg, "text", { x: 50, y: 56, class: "figure" });
-  shape(svg, "text", { x: 50, y: 72, class: "unit" }, "L/min");
+  const svg = canvas();
+  const arc = "M22 88 A46 46 0 1 1 98 88";
+  add(svg, "path", { d: arc, class: "dial" });
+  const part = add(svg, "path", { d: arc, class: "dial-value", pathLength: 100, "stroke-dasharray": "0 200" });
+  const figure = add(svg, "text", { x: 60, y: 66, class: "figure" });
+  add(svg, "text", { x: 60, y: 84, class: "unit" }, "L/min");
+  let top = 60;
   return {
     svg,
-    show(values) {
+    show(values, node) {
       const rate = values.flow_l_per_min?.value;
-      const known = rate !== null && rate !== undefined;
-      this.top = Math.max(this.top ?? 60, rate ?? 0);
-      part.setAttribute("stroke-dasharray", `${known ? Math.max(0, (rate / this.top) * 100) : 0} 200`);
-      text.textContent = known ? (rate < 10 ? rate.toFixed(1) : Math.round(rate)) : "?";
+      const known = isNumber(rate);
+      top = Math.max(node?.config?.max_flow_l_per_min ?? top, rate ?? 0);
+      part.setAttribute("stroke-dasharray", `${known ? Math.max(0, (rate / top) * 100).toFixed(1) : 0} 200`);
+      text(figure, known ? (rate < 10 ? rate.toFixed(1) : Math.round(rate)) : "?");
       svg.setAttribute("aria-label", known ? `${rate.toFixed(1)} litres per minute` : "Flow unknown");
     },
   };
