@@ -54,6 +54,9 @@ EPISODE = (
     "episode_id", "rule_id", "node_key", "distributor_id", "community_id", "severity", "fired_at",
     "fired_reason", "fired_sentence", "fired_facts", "resolved_at",
 )  # fmt: skip
+AT_ONCE = 5_000
+"""Nodes in one statement."""
+
 FIRST_ENTRY = 100_000_000
 """Entry ids count down from here, so that more readings can be added before the first ones."""
 
@@ -187,21 +190,22 @@ def people(at: datetime) -> Statements[None]:
         yield from add_user(principal_of(number), name=f"User {number}", created_at=at)
 
 
-def fleet(size: Size, end: datetime, dialect: str) -> Statements[None]:
-    yield from add_nodes(
-        [
-            NodeRecord(
-                node=tank(node_id(number), tenancy=tenancy_of(number)),
-                created_at=end - timedelta(days=400) + timedelta(minutes=number // 2),
-                mapping=mapping_for(number),
-                location_name=f"Tower {number}",
-                latitude=17.3 + number % 97 / 100,
-                longitude=78.4 + number % 89 / 100,
-                capacity_l=10_000.0,
-            )
-            for number in range(1, size.nodes + 1)
-        ],
-        dialect=dialect,
+def fleet(size: Size, end: datetime, dialect: str, *, first: int = 1) -> Statements[None]:
+    """Put in the nodes from the *first* on, not too many at once."""
+    for start in range(first, size.nodes + 1, AT_ONCE):
+        numbers = range(start, min(size.nodes + 1, start + AT_ONCE))
+        yield from add_nodes([node_record(n, end) for n in numbers], dialect=dialect)
+
+
+def node_record(number: int, end: datetime) -> NodeRecord:
+    return NodeRecord(
+        node=tank(node_id(number), tenancy=tenancy_of(number)),
+        created_at=end - timedelta(days=400) + timedelta(minutes=number // 2),
+        mapping=mapping_for(number),
+        location_name=f"Tower {number}",
+        latitude=17.3 + number % 97 / 100,
+        longitude=78.4 + number % 89 / 100,
+        capacity_l=10_000.0,
     )
 
 

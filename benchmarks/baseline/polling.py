@@ -8,6 +8,7 @@ cycle.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from datetime import datetime
@@ -46,7 +47,8 @@ async def processed(
     for field in json.loads(mapping.mapping)["fields"]:
         text = entry.get(f"field{field['field']}")
         if text is not None and field["metric"] in ReadingRow.__table__.c:
-            values[field["metric"]] = float(text) * (field.get("scale") or 1.0)
+            with contextlib.suppress(ValueError):
+                values[field["metric"]] = float(text) * (field.get("scale") or 1.0)
     session.add(
         ReadingRow(
             node_key=node.node_key,
