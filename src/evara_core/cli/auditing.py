@@ -109,7 +109,7 @@ def as_line(entry: Mapping[str, Any]) -> str:
     fields = f" ({', '.join(names)})" if names else ""
     refused = "" if entry["is_allowed"] else f" refused: {content.get('reason', '')}"
     return (
-        f"{entry['id']:>8}  {entry['at'].isoformat()}  {_printable(entry['actor_id'])}"
+        f"{_printable(entry['id'])}  {entry['at'].isoformat()}  {_printable(entry['actor_id'])}"
         f"  {entry['action']}  {entry['resource']}/{_printable(entry['resource_id'])}"
         f"{fields}{refused}"
     )

@@ -39,14 +39,31 @@ def append_facts(
     if dialect == "postgresql":
         yield Query(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     last = yield from head()
+    numbers = yield from _numbers({fact.distributor_id for fact in facts})
     rows = []
     for fact in facts:
         entry = append(last, fact, key=key)
         last = entry.head
-        rows.append(_row(entry, fact))
+        numbers[fact.distributor_id] += 1
+        rows.append(_row(entry, fact, number=numbers[fact.distributor_id]))
     if rows:
         yield Query(insert(audit_log), rows)
     return last
+
+
+def _numbers(owners: set[str | None]) -> Statements[dict[str | None, int]]:
+    """End with the last number of each distributor, and of the platform."""
+    columns = audit_log.c
+    found = {}
+    for owner in sorted(owners, key=str):
+        answer = yield Query(
+            select(columns.number)
+            .where(columns.distributor_id == owner)
+            .order_by(columns.number.desc())
+            .limit(1)
+        )
+        found[owner] = answer.rows[0].number if answer.rows else 0
+    return found
 
 
 def head() -> Statements[ChainHead]:
@@ -119,9 +136,12 @@ def prune_audit(before: datetime, *, limit: int = 10_000) -> Statements[int]:
     return answer.rowcount
 
 
-def _row(entry: AuditEntry, fact: AuditFact) -> dict[str, object]:
+def _row(entry: AuditEntry, fact: AuditFact, *, number: int) -> dict[str, object]:
     return {
         "sequence": entry.sequence,
+        # Of one length, so that the order of texts is that of numbers.
+        "entry_id": f"{fact.distributor_id or ''}.{number:012}",
+        "number": number,
         "content": entry.content,
         "previous": entry.previous,
         "digest": entry.digest,

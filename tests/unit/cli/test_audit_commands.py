@@ -153,7 +153,9 @@ def test_entries_are_listed_the_newest_first_and_narrowed(evara) -> None:
     _, told = evara("list")
     status, narrow = evara("list", "--actor", "asha", "--since", "2026-01-01T04:00", "--json")
 
-    assert [line.split()[0] for line in told.splitlines()] == ["6", "5", "4", "3", "2", "1"]
+    assert [line.split()[0] for line in told.splitlines()] == [
+        f"d-{number % 2}.{(number + 1) // 2:012}" for number in range(6, 0, -1)
+    ]
     assert "(label)" in told
     assert "\x1b" not in told
     assert status == 0

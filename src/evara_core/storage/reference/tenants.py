@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from evara_core.access.principal import Principal, Role
-from evara_core.access.tenancy import Nothing, scope_of
+from evara_core.access.tenancy import All, Nothing, scope_of
 from evara_core.api.batch import BatchSpec
 from evara_core.api.bodies import Writable
 from evara_core.api.conditional import version_etag
@@ -100,6 +100,9 @@ def user_resource(*, new_id: Callable[[], object]) -> Resource:
         role = values["role"]
         if not act.policy.may_grant(act.principal, role):
             raise DeniedError(act.decision.permission, "role_not_grantable")
+        if "id" in values and not isinstance(scope_of(act.principal), All):
+            # Users of all tenants have one key: one that is taken would tell that it is.
+            raise InvalidBodyError("/id", "is chosen by the platform: sign up by the one you get")
         owned = {**values} if role == Role.SUPERADMIN else owner_of(values, act)
         ids = {name: owned.get(name) for name in _OWNERS}
         key = owned.pop("id", None) or str(new_id())
@@ -131,7 +134,12 @@ def user_resource(*, new_id: Callable[[], object]) -> Resource:
     )
     body = (
         Writable(
-            field=Field(name="id", min_length=1, max_length=100, about="The `sub` of its tokens."),
+            field=Field(
+                name="id",
+                min_length=1,
+                max_length=100,
+                about="The `sub` of its tokens. Of the platform only.",
+            ),
             is_fixed=True,
         ),
         _WRITTEN_NAME,

@@ -22,9 +22,7 @@ __all__ = ["AUDIT", "audit_resource", "audit_shape"]
 AUDIT = ListSpec(
     name="audit",
     fields=(
-        Field(
-            name="id", type=FieldType.INTEGER, is_nullable=False, about="Its place in the chain."
-        ),
+        Field(name="id", is_nullable=False, about="Numbered for each distributor by itself."),
         Field(
             name="at",
             type=FieldType.MOMENT,
@@ -47,9 +45,8 @@ AUDIT = ListSpec(
             about="All of the entry: what was, what is, and by what right.",
             schema={"type": "object"},
         ),
-        Field(name="digest", is_nullable=False, about="Of the entry and of the one before it."),
     ),
-    default_sort=(SortKey("id", descending=True),),
+    default_sort=(SortKey("at", descending=True),),
 )
 
 _POLICY = TenancyPolicy(
@@ -64,8 +61,12 @@ _POLICY = TenancyPolicy(
 
 
 def audit_resource() -> Resource:
-    """Return the audit log. An entry shows what it says as the text that its digest is of."""
-    columns = {"id": audit_log.c.sequence, **dict(audit_log.c.items())}
+    """Return the audit log.
+
+    Neither the numbers of the chain nor its digests are shown: they count, and are made of, what
+    others do. `evara audit verify` is for who runs the platform.
+    """
+    columns = {"id": audit_log.c.entry_id, **dict(audit_log.c.items())}
     public = {field.name: columns[field.name] for field in AUDIT.fields}
     return Resource(
         name="audit",

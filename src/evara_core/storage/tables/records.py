@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
+    UniqueConstraint,
     true,
 )
 
@@ -39,6 +40,10 @@ audit_log = Table(
     metadata,
     # Counted by the chain, without a gap: two who append at once cannot both have the number.
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    # What clients know it by: numbers of the chain would tell how much others do.
+    Column("entry_id", Text, nullable=False),
+    # Counted for each distributor, and for the platform.
+    Column("number", BigInteger, nullable=False),
     # The text that the digest is over, as it is. The columns after it are for searching.
     Column("content", Text, nullable=False),
     Column("previous", Text, nullable=False),
@@ -52,7 +57,10 @@ audit_log = Table(
     Column("distributor_id", Id),
     Column("community_id", Id),
     Column("customer_id", Id),
-    Index(None, "distributor_id", "sequence"),
+    UniqueConstraint("entry_id"),
+    Index(None, "at", "entry_id"),
+    Index(None, "distributor_id", "number"),
+    Index(None, "distributor_id", "at", "entry_id"),
     Index(None, "community_id", "sequence"),
     Index(None, "customer_id", "sequence"),
     Index(None, "resource", "resource_id", "sequence"),

@@ -35,6 +35,8 @@ def upgrade() -> None:
     op.create_table(
         "audit_log",
         sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("entry_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("previous", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
@@ -48,6 +50,7 @@ def upgrade() -> None:
         sa.Column("community_id", Id),
         sa.Column("customer_id", Id),
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_audit_log")),
+        sa.UniqueConstraint("entry_id", name=op.f("uq_audit_log_entry_id")),
     )
     op.create_index(
         op.f("ix_audit_log_community_id_sequence"), "audit_log", ["community_id", "sequence"]
@@ -55,8 +58,14 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_audit_log_customer_id_sequence"), "audit_log", ["customer_id", "sequence"]
     )
+    op.create_index(op.f("ix_audit_log_at_entry_id"), "audit_log", ["at", "entry_id"])
     op.create_index(
-        op.f("ix_audit_log_distributor_id_sequence"), "audit_log", ["distributor_id", "sequence"]
+        op.f("ix_audit_log_distributor_id_number"), "audit_log", ["distributor_id", "number"]
+    )
+    op.create_index(
+        op.f("ix_audit_log_distributor_id_at_entry_id"),
+        "audit_log",
+        ["distributor_id", "at", "entry_id"],
     )
     op.create_index(
         op.f("ix_audit_log_resource_resource_id_sequence"),
