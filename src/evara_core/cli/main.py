@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from evara_core._optional import provided_by
-from evara_core.cli import access, audit, failures, history, notify, rules, upkeep
+from evara_core.cli import access, audit, doctor, failures, history, notify, rules, upkeep
 from evara_core.cli.options import Database
 from evara_core.errors import EvaraError
 from evara_core.serialization import dump_json
@@ -25,7 +25,7 @@ app = typer.Typer(
     name="evara",
     help="Tools for fleets of water sensors that report to ThingSpeak.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 
@@ -34,6 +34,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(notify.app, name="notify")
 app.add_typer(rules.app, name="rules")
 app.add_typer(failures.app, name="failures")
+app.command()(doctor.doctor)
 app.command()(history.rederive)
 app.command()(upkeep.upkeep)
 

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Dialect
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["current_revision", "difference", "migrate", "migrate_connection"]
+__all__ = [
+    "current_revision",
+    "difference",
+    "migrate",
+    "migrate_connection",
+    "migration_config",
+]
 
 VERSION_TABLE = "evara_schema_version"
 """Not Alembic's usual name: the application that shares the database has migrations too."""
@@ -52,12 +58,19 @@ def migrate_connection(connection: Connection, to: str = "head") -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         # Steps that rewrite a table may take longer than a request may.
         connection.execute(text("SET LOCAL statement_timeout = 0"))
-    config = Config(attributes={"connection": connection, "options": _options(connection.dialect)})
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config = migration_config(
+        Config(attributes={"connection": connection, "options": _options(connection.dialect)})
+    )
     if to == "base":
         command.downgrade(config, to)
     else:
         command.upgrade(config, to)
+
+
+def migration_config(config: Config) -> Config:
+    """Return *config*, which now knows where the revisions are."""
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    return config
 
 
 def current_revision(connection: Connection) -> str | None:
