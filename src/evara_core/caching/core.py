@@ -12,6 +12,7 @@ import random
 import secrets
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from evara_core.caching.breaker import Breaker
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from evara_core.caching.codecs import Codec
     from evara_core.caching.flights import Flight
     from evara_core.caching.keys import CacheKey
-    from evara_core.caching.ports import Ask, Backplane, SharedStore, Taken
+    from evara_core.caching.ports import Ask, Backplane, Commits, SharedStore, Taken
     from evara_core.caching.stamps import Stamp
     from evara_core.clock import Clock
 
@@ -220,6 +221,7 @@ class CacheCore:
         tags: Iterable[str] = (),
         regions: Iterable[str] = (),
         settle_s: float = 0.0,
+        after: Commits | None = None,
     ) -> None:
         """Forget *keys*, everything under *tags*, and everything in *regions*.
 
@@ -229,13 +231,20 @@ class CacheCore:
         soon as the shared store is back. For *settle_s* seconds nothing is kept, where what
         is loaded comes from a replica that may be behind.
 
-        Call it after the change was committed: before, another reader loads the old state again.
+        Call it after the change was committed: before, another reader loads the old state
+        again. Or call it inside the transaction and give that as *after*: then it takes effect
+        when that has ended, unless it was rolled back.
         """
-        await self.invalidate_names(
+        forget = partial(
+            self.invalidate_names,
             keys=[key.text for key in keys],
             tags=[*map(user_tag, tags), *map(region_tag, regions)],
             settle_s=settle_s,
         )
+        if after is None:
+            await forget()
+        else:
+            after.after_commit(forget)
 
     async def invalidate_names(
         self, *, keys: list[str], tags: list[str] | None = None, settle_s: float = 0.0
@@ -283,9 +292,16 @@ class CacheCore:
         return None if entry is None else entry.give()
 
     def explain(self, key: CacheKey) -> Explanation:
-        """Return where *key* stands in this process, and why."""
+        """Return where *key* stands in this process, and why. Changes nothing.
+
+        For a call of a decorated function, ask the function: `function.explain(…)`.
+        """
+        return self.explain_kept(key.text)
+
+    def explain_kept(self, key: Hashable) -> Explanation:
+        """Return where what is kept under *key* stands. See `explain`."""
         away = self._tier is not None and self._tier.is_away
-        entry = self.memory.map.peek(key.text)
+        entry = self.memory.map.peek(key)
         if entry is None:
             why = "it was never kept, or had to leave for others"
             return Explanation(
@@ -303,6 +319,7 @@ class CacheCore:
             why=why,
             age_s=now_s - entry.stored_at_s,
             fresh_for_s=entry.fresh_until_s - now_s,
+            versions=entry.stamp.by_tag(),
             is_shared_away=away,
             is_heard=self.is_heard,
         )

@@ -18,12 +18,12 @@ from typing import (
     get_type_hints,
 )
 
-from evara_core.caching.codecs import TypedCodec
+from evara_core.caching.codecs import BytesCodec, TypedCodec
 from evara_core.caching.durations import seconds_of
 from evara_core.caching.entries import Freshness
 from evara_core.caching.keys import CacheKey
 from evara_core.caching.results import Request
-from evara_core.caching.signatures import compile_key, shape_of, stable_digest
+from evara_core.caching.signatures import compile_key, shape_of, stable_digest, tags_of_call
 from evara_core.clock import SystemClock
 from evara_core.errors import ConfigurationError
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from evara_core.caching.codecs import Codec
     from evara_core.caching.core import CacheCore
     from evara_core.caching.durations import Duration
+    from evara_core.caching.results import Explanation
 
 __all__ = [
     "Audience",
@@ -74,6 +75,10 @@ class CachedFunction(Protocol[P, T_co]):
         """Return the answer if this process holds it. Loads nothing."""
         ...
 
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Return where the answer to this call stands in this process, and why."""
+        ...
+
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call, as stores and other processes know it."""
         ...
@@ -105,7 +110,7 @@ class Recipe(Generic[T]):
         self.is_trusted = is_trusted
         self.shape = shape_of(function)
         self._make_key = compile_key(self.shape)
-        self._tags = tags
+        self._tags = None if tags is None else tags_of_call(self.shape, tags, self.region)
         self._scope_key = scope_key
         parameters = self.shape.parameters
         if (_SCOPE in parameters) is (scope == _PUBLIC):
@@ -186,6 +191,9 @@ class _Calls(Generic[T]):
         entry = self._cache.kept(self._recipe.key(*args, **kwargs))
         return None if entry is None else cast("T", entry.give())
 
+    def explain(self, *args: object, **kwargs: object) -> Explanation:
+        return self._cache.explain_kept(self._recipe.key(*args, **kwargs))
+
     def key(self, *args: object, **kwargs: object) -> str:
         return self._recipe.text(self._recipe.key(*args, **kwargs))
 
@@ -223,7 +231,7 @@ def make_cached(cache: CacheCore, recipe: Recipe[T]) -> CachedFunction[..., T]:
         raise ConfigurationError(f"{recipe.region} is no coroutine function")
     calls = _Calls(cache, recipe)
     call = compile_call(cache, recipe, calls.load, define="async def", wait="await ")
-    for name in ("invalidate", "refresh", "peek", "key"):
+    for name in ("invalidate", "refresh", "peek", "explain", "key"):
         setattr(call, name, getattr(calls, name))
     return cast("CachedFunction[..., T]", call)
 
@@ -288,7 +296,7 @@ def freshness_of(
 def _codec_of(function: Callable[..., Any]) -> Codec[Any]:
     try:
         kind = get_type_hints(function)["return"]
-        return TypedCodec(kind)
+        return BytesCodec() if kind is bytes else TypedCodec(kind)
     except Exception as error:
         raise ConfigurationError(
             f"{function.__qualname__}: its return type cannot be encoded; give a codec ({error})"

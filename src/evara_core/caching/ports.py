@@ -7,9 +7,20 @@ from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-__all__ = ["Ask", "Backplane", "CacheStore", "Invalidation", "News", "SharedStore", "Taken", "Turn"]
+__all__ = [
+    "Ask",
+    "Backplane",
+    "CacheStore",
+    "Commits",
+    "CommitsBlocking",
+    "Invalidation",
+    "News",
+    "SharedStore",
+    "Taken",
+    "Turn",
+]
 
 
 class CacheStore(Protocol):
@@ -31,6 +42,22 @@ class CacheStore(Protocol):
 
     async def drop(self, key: str) -> None:
         """Forget *key*. Dropping what is not there is no error."""
+        ...
+
+
+class Commits(Protocol):
+    """A transaction, such as `storage.units.AsyncUnit`."""
+
+    def after_commit(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Call *call* once it may have been committed; never if it was rolled back."""
+        ...
+
+
+class CommitsBlocking(Protocol):
+    """The same for code that blocks, such as `storage.units.Unit`."""
+
+    def after_commit(self, call: Callable[[], object]) -> None:
+        """Call *call* once it may have been committed; never if it was rolled back."""
         ...
 
 

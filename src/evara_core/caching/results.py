@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable, Hashable, Mapping
 
     from evara_core.caching.codecs import Codec
     from evara_core.caching.entries import Entry, Freshness
@@ -32,7 +32,7 @@ class Cached(Generic[T]):
 
 @dataclass(slots=True)
 class CacheStats:
-    """What happened so far, in this process."""
+    """What happened so far, in this process. Call it for a copy that stands still."""
 
     hits: int = 0
     shared_hits: int = 0
@@ -60,6 +60,10 @@ class CacheStats:
     gaps: int = 0
     """Times that invalidations of other processes may have been missed."""
 
+    def __call__(self) -> CacheStats:
+        """Return what happened up to now."""
+        return replace(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -73,7 +77,9 @@ class Explanation:
     fresh_for_s: float | None = None
     """Below zero: it is stale."""
 
-    size_bytes: int | None = None
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """Of its tags, as the shared store has told them last; 0: nothing told yet."""
+
     is_shared_away: bool = False
     """The shared store is known to be away."""
 

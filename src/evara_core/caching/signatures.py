@@ -19,9 +19,9 @@ from uuid import UUID
 from evara_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
-__all__ = ["CallShape", "compile_key", "shape_of", "stable_digest"]
+__all__ = ["CallShape", "compile_key", "shape_of", "stable_digest", "tags_of_call"]
 
 _POSITIONAL: Final = inspect.Parameter.POSITIONAL_ONLY
 _NAMED: Final = inspect.Parameter.KEYWORD_ONLY
@@ -99,6 +99,32 @@ def compile_key(shape: CallShape) -> Callable[..., tuple[Hashable, ...]]:
     source = f"def _evara_key({shape.declared}):\n    return ({shape.key})\n"
     key: Callable[..., tuple[Hashable, ...]] = shape.compile("_evara_key", source)
     return key
+
+
+def tags_of_call(
+    shape: CallShape, tags: Callable[..., Iterable[str]], region: str
+) -> Callable[..., Iterable[str]]:
+    """Return a function with the parameters of *shape* that asks *tags*.
+
+    *tags* gets what it names, by name and with the defaults of *shape*, so that all ways to
+    spell a call have the same tags. One that names nothing, such as `*args`, gets what was
+    given by position.
+
+    Raises:
+        ConfigurationError: It wants what *shape* has not got.
+    """
+    wanted = inspect.signature(tags).parameters.values()
+    kinds = {parameter.kind for parameter in wanted}
+    named = [each.name for each in wanted if each.kind not in {_ARGS, _KWARGS}]
+    unknown = sorted(set(named) - set(shape.parameters))
+    if unknown and not kinds & {_POSITIONAL}:
+        raise ConfigurationError(f"{region}: `tags` wants {unknown}, which a call has not got")
+    if not named or kinds & {_POSITIONAL, _ARGS}:
+        return tags
+    arguments = ", ".join(f"{name}={name}" for name in named)
+    source = f"def _evara_tags({shape.declared}):\n    return _evara_asked({arguments})\n"
+    asked: Callable[..., Iterable[str]] = shape.compile("_evara_tags", source, _evara_asked=tags)
+    return asked
 
 
 def stable_digest(parameters: tuple[str, ...], key: tuple[Hashable, ...]) -> str:

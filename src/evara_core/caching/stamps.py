@@ -23,9 +23,10 @@ _SLOTS: Final = 1024
 class Counter:
     """Counts the invalidations of one tag, of some keys, or of everything."""
 
-    __slots__ = ("__weakref__", "generation", "version")
+    __slots__ = ("__weakref__", "generation", "name", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
         self.generation = 0
         self.version = 0
         """Of a tag: the newest version that the shared store has told; 0 when none."""
@@ -68,6 +69,10 @@ class Stamp:
                 return False
         self.seen = changes
         return True
+
+    def by_tag(self) -> dict[str, int]:
+        """Return `known` by the names of the tags."""
+        return {counter.name: counter.version for counter, _ in self.tags}
 
     def known(self) -> tuple[int, ...]:
         """Return the newest versions that the shared store has told of its tags."""
@@ -173,5 +178,5 @@ class Stamps:
     def _counter(self, tag: str) -> Counter:
         counter = self._tags.get(tag)
         if counter is None:
-            counter = self._tags[tag] = Counter()
+            counter = self._tags[tag] = Counter(tag)
         return counter

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from evara_core.caching.durations import Duration
     from evara_core.caching.entries import Freshness
     from evara_core.caching.keys import CacheKey
-    from evara_core.caching.results import Cached
+    from evara_core.caching.ports import CommitsBlocking
+    from evara_core.caching.results import Cached, Explanation
 
 __all__ = ["SyncCache", "SyncCachedFunction"]
 
@@ -54,6 +55,10 @@ class SyncCachedFunction(Protocol[P, T_co]):
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> T_co | None:
         """Return the answer if this process holds it. Loads nothing."""
+        ...
+
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Return where the answer to this call stands in this process, and why."""
         ...
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
@@ -132,11 +137,15 @@ class SyncCache:
         tags: Iterable[str] = (),
         regions: Iterable[str] = (),
         settle_s: float = 0.0,
+        after: CommitsBlocking | None = None,
     ) -> None:
         """Forget keys, tags and regions. See `CacheCore.invalidate`."""
-        self._portal.call(
-            partial(self.cache.invalidate, *keys, tags=tags, regions=regions, settle_s=settle_s)
-        )
+        invalidate = self.cache.invalidate
+        told = partial(invalidate, *keys, tags=list(tags), regions=list(regions), settle_s=settle_s)
+        if after is None:
+            self._portal.call(told)
+        else:
+            after.after_commit(lambda: self._portal.call(told))
 
     def cached(
         self,
@@ -177,7 +186,7 @@ class SyncCache:
             )
             calls = _SyncCalls(self, recipe)
             call = compile_call(self.cache, recipe, calls.load, define="def", wait="")
-            for name in ("invalidate", "refresh", "peek", "key"):
+            for name in ("invalidate", "refresh", "peek", "explain", "key"):
                 setattr(call, name, getattr(calls, name))
             return cast("SyncCachedFunction[P, T]", call)
 
@@ -220,6 +229,9 @@ class _SyncCalls(Generic[T]):
     def peek(self, *args: object, **kwargs: object) -> T | None:
         entry = self._cache.kept(self._recipe.key(*args, **kwargs))
         return None if entry is None else cast("T", entry.give())
+
+    def explain(self, *args: object, **kwargs: object) -> Explanation:
+        return self._cache.explain_kept(self._recipe.key(*args, **kwargs))
 
     def key(self, *args: object, **kwargs: object) -> str:
         return self._recipe.text(self._recipe.key(*args, **kwargs))

@@ -17,6 +17,7 @@ from evara_core.storage.performing import perform
 from evara_core.storage.statements import Query
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from sqlalchemy import Connection, Engine
@@ -53,6 +54,7 @@ class Unit:
         self._options = transaction_options(engine.dialect.name, reads_only=reads_only)
         self._connection: Connection | None = None
         self._stack = ExitStack()
+        self._after: list[Callable[[], object]] = []
         self._failure: Exception | None = None
 
     def __enter__(self) -> Self:
@@ -73,14 +75,25 @@ class Unit:
         self._connection = None
         failure = error or self._failure
         if failure is None:
-            with translated():
-                self._stack.close()
+            with ExitStack() as after:
+                for call in reversed(self._after):
+                    after.callback(call)
+                with translated():
+                    self._stack.close()
             return
         # That the rollback failed too would only hide what went wrong.
         with suppress(EvaraError, SQLAlchemyError), translated():
             self._stack.__exit__(type(failure), failure, trace)
         if error is None:
             raise failure
+
+    def after_commit(self, call: Callable[[], object]) -> None:
+        """Call *call* when the block has ended, unless it is rolled back.
+
+        Also when the commit itself fails, since it may have taken effect all the same: for
+        what does no harm, such as an invalidation.
+        """
+        self._after.append(call)
 
     def run(self, flow: Statements[T]) -> T:
         """Carry *flow* to its end inside this transaction.
@@ -117,6 +130,7 @@ class AsyncUnit:
         self._options = transaction_options(engine.dialect.name, reads_only=reads_only)
         self._connection: AsyncConnection | None = None
         self._stack = AsyncExitStack()
+        self._after: list[Callable[[], Awaitable[object]]] = []
         self._failure: Exception | None = None
 
     async def __aenter__(self) -> Self:
@@ -139,8 +153,11 @@ class AsyncUnit:
         self._connection = None
         failure = error or self._failure
         if failure is None:
-            with translated(), CancelScope(shield=self._has_to_end):
-                await self._stack.aclose()
+            async with AsyncExitStack() as after:
+                for call in reversed(self._after):
+                    after.push_async_callback(call)
+                with translated(), CancelScope(shield=self._has_to_end):
+                    await self._stack.aclose()
             return
         # That the rollback failed too would only hide what went wrong.
         with (
@@ -151,6 +168,10 @@ class AsyncUnit:
             await self._stack.__aexit__(type(failure), failure, trace)
         if error is None:
             raise failure
+
+    def after_commit(self, call: Callable[[], Awaitable[object]]) -> None:
+        """Call *call* when the block has ended, unless it is rolled back. See `Unit`."""
+        self._after.append(call)
 
     async def run(self, flow: Statements[T]) -> T:
         """Carry *flow* to its end inside this transaction.

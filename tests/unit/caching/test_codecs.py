@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,16 @@ from evara_core.caching.codecs import (
     UnreadableError,
 )
 from evara_core.caching.entries import is_frozen, open_sealed, seal, weight_of
+from evara_core.caching.msgspec_codec import MsgspecCodec
 from evara_core.errors import ConfigurationError
+
+
+class Place(msgspec.Struct, frozen=True):
+    """As msgspec has it."""
+
+    name: str
+    level: float | None = None
+
 
 KEY = b"a signing key of thirty-two bytes or more"
 
@@ -48,6 +58,9 @@ CODECS: list[tuple[Codec, object]] = [
     (TypedCodec(list[Reading]), READINGS),
     (CompressedCodec(TypedCodec(list[Reading])), READINGS * 100),
     (CompressedCodec(BytesCodec()), b"short"),
+    (MsgspecCodec(list[Reading]), READINGS),
+    (MsgspecCodec(dict[str, Place]), {"a": Place("A", 1.5), "b": Place("B")}),
+    (CompressedCodec(MsgspecCodec(list[Place])), [Place("A")] * 1000),
     (SignedPickleCodec(KEY, schema="1"), {"any": {1, 2}}),
 ]
 
@@ -169,3 +182,24 @@ def test_weight_grows_with_what_is_inside() -> None:
     assert weight_of(b"a" * 1000) > 1000
     assert weight_of((b"a" * 1000, b"b" * 1000)) > 2000
     assert weight_of(Draft("a" * 1000)) > 1000
+
+
+def test_structs_of_another_shape_have_another_schema() -> None:
+    class Place(msgspec.Struct):
+        name: str
+        level: float | None = None
+        unit: str = "m"
+
+    assert MsgspecCodec(Place).schema != MsgspecCodec(globals()["Place"]).schema
+    assert MsgspecCodec(list[Reading]).schema != TypedCodec(list[Reading]).schema
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91" * 100_000, b"\x93abc", b"\x81\xa4name\x01"])
+def test_bytes_that_msgspec_cannot_read_are_a_miss(data: bytes) -> None:
+    with pytest.raises(UnreadableError):
+        MsgspecCodec(Place).decode(data)
+
+
+def test_a_type_that_msgspec_does_not_know_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="msgspec"):
+        MsgspecCodec(type("Strange", (), {"__slots__": ()}))

@@ -139,6 +139,85 @@ async def test_tags_drop_the_answers_of_the_calls_that_named_them(
     assert (await nodes("a"), await nodes("b")) == (3, 2)
 
 
+async def test_tags_get_what_they_name_however_the_call_is_spelt(cache: Cache, calls: list) -> None:
+    @cache.cached(
+        ttl=60,
+        scope="tenant",
+        tags=lambda community, limit, **_: [f"community:{community}", f"limit:{limit}"],
+    )
+    async def nodes(scope: str, community: str, limit: int = 20) -> int:
+        calls.append(limit)
+        return len(calls)
+
+    assert await nodes("s", "42", 20) == await nodes("s", community="42") == 1
+    await cache.invalidate(tags=["limit:20"])
+
+    assert await nodes("s", "42") == 2
+
+
+def test_tags_that_want_what_a_call_has_not_got_are_refused(cache: Cache) -> None:
+    async def nodes(community: str) -> int: ...
+
+    with pytest.raises(ConfigurationError, match="place"):
+        cache.cached(ttl=60, scope="public", tags=lambda place: [place])(nodes)
+
+
+async def test_tags_may_take_what_was_given_by_position(cache: Cache, calls: list) -> None:
+    @cache.cached(ttl=60, scope="public", tags=lambda *given: [f"c:{given[0]}"])
+    async def nodes(community: str) -> int:
+        calls.append(community)
+        return len(calls)
+
+    await nodes("42")
+    await cache.invalidate(tags=["c:42"])
+
+    assert await nodes("42") == 2
+
+
+async def test_a_call_is_explained(cache: Cache) -> None:
+    @cache.cached(ttl=60, scope="public", tags=lambda a: [f"a:{a}"])
+    async def answer(a: int) -> int:
+        return a
+
+    before = answer.explain(1)
+    await answer(1)
+    kept = answer.explain(1)
+    await cache.invalidate(tags=["a:1"])
+    dropped = answer.explain(1)
+
+    assert (before.where, kept.where, dropped.where) == ("nowhere", "memory", "nowhere")
+    assert (before.why, kept.why, dropped.why) == (
+        "it was never kept, or had to leave for others",
+        "it is fresh",
+        "it was invalidated",
+    )
+    assert (kept.age_s, kept.fresh_for_s) == (0, 57)
+    assert set(kept.versions) == {"*", f"r:{answer.__module__}.{answer.__qualname__}", "t:a:1"}
+    assert all(version > 0 for version in kept.versions.values()) is not cache.is_alone
+
+
+async def test_stats_can_be_held_still(cache: Cache) -> None:
+    @cache.cached(ttl=60, scope="public")
+    async def answer() -> int:
+        return 1
+
+    before = cache.stats()
+    await answer()
+
+    assert (before.loads, cache.stats().loads, cache.stats.loads) == (0, 1, 1)
+
+
+async def test_bytes_are_kept_as_they_are(clock: ManualClock) -> None:
+    shared = MemorySharedStore(clock=clock)
+
+    async def picture() -> bytes:
+        return b"\xff\x00"
+
+    for _ in range(2):
+        cache = Cache(l2=shared, clock=clock, unheard_ttl_s=0)
+        assert await cache.cached(ttl=60, scope="public")(picture)() == b"\xff\x00"
+
+
 async def test_a_region_drops_all_answers_of_a_function(cache: Cache, calls: list) -> None:
     @cache.cached(ttl=60, scope="public", region="nodes")
     async def nodes(community: str) -> int:
