@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Trial", "csv_node", "document_of", "from_file", "from_store", "save_plot", "table_of"]
 
-_Stored: TypeAlias = (
-    "tuple[Callable[[str], Awaitable[Node]],"
-    " Callable[[str, datetime | None, datetime | None], AsyncIterator[Sequence[Reading]]]]"
-)
+_Stored: TypeAlias = "tuple[Callable[[str], Awaitable[Node]], _Read]"
+_Read: TypeAlias = "Callable[[str, _Moment, _Moment], AsyncIterator[Sequence[Reading]]]"
+_Moment: TypeAlias = "datetime | None"
 
 PAGE = 20_000
 """Readings that are asked of the store at a time."""

@@ -113,7 +113,7 @@ def batch_body(
 
 
 def _member(field: Field, *, is_whole: bool) -> tuple[Any, Any]:
-    kind = _TYPES.get(field.type)
+    kind: Any = _TYPES.get(field.type)
     if kind is None:
         schema = dict(field.schema or {})
         if schema and field.is_nullable:

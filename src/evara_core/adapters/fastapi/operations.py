@@ -83,7 +83,7 @@ def health_router(
         data = health_data(results)
         for name, read in (stats or {}).items():
             told = read()
-            shown = asdict(told) if is_dataclass(told) and not isinstance(told, type) else told
+            shown: Any = asdict(told) if is_dataclass(told) and not isinstance(told, type) else told
             data["checks"][name] = {"status": "ok", **shown}
         return replies.success(request, data)
 
