@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from evara_core.caching.cache import Cache
@@ -29,7 +30,7 @@ def run(*, quick: bool) -> list[dict[str, Any]]:
     records = [awaited_hit(rounds), blocking_hit(rounds)]
     server = start_redis()
     try:
-        records.append(asyncio.run(shared_hits(server.url, rounds)))
+        records += asyncio.run(shared_hits(server.url, rounds))
         records.append(asyncio.run(invalidation(server.url, 100_000 if quick else 1_000_000)))
         records.append(asyncio.run(outage(server)))
     finally:
@@ -107,7 +108,7 @@ def blocking_hit(rounds: int) -> dict[str, Any]:
 
     with SyncCache(Cache()) as cache:
         calls: dict[str, Callable[..., int]] = {
-            "floor": floor,
+            "a function around a dict": floor,
             "ours": cache.cached(ttl=3600, scope="public", refresh_ahead=0)(plain),
         }
         if has("cachetools"):
@@ -129,11 +130,12 @@ def blocking_hit(rounds: int) -> dict[str, Any]:
                 for _ in range(count):
                     call(1, 1)
                 best[name] = min(best[name], (time.perf_counter() - started) / count * 1e9)
-    least, ours = best.pop("floor"), best.pop("ours")
+        least = min(look(known) for _ in range(rounds * 5))
+    ours = best.pop("ours")
     ratio = ours / least
     return {
         "id": "caching.hit.blocking",
-        "what": "a hit in this process, blocking; the floor is a function around a dict",
+        "what": "a hit in this process, blocking; the floor is a look into a dict",
         "value": ours,
         "unit": "ns",
         "floor": least,
@@ -144,69 +146,124 @@ def blocking_hit(rounds: int) -> dict[str, Any]:
     }
 
 
+def look(known: dict[tuple[int, int], int]) -> float:
+    """Return what a look into a dict takes, in ns."""
+    started = time.perf_counter()
+    for _ in range(5_000):
+        known[1, 1]
+    return (time.perf_counter() - started) / 5_000 * 1e9
+
+
 def plain_of_two(a: int, b: int) -> int:
     return a + b
 
 
-async def shared_hits(url: str, rounds: int) -> dict[str, Any]:
-    """64 looks of one turn, as a page with 64 cached parts makes them."""
-    client = redis_client(url, timeout_s=5, max_connections=64)
+KEYS = 64
+REPEATS = 20
+FRESH = Freshness(ttl_s=3600, refresh_ahead=0)
+
+
+async def shared_hits(url: str, rounds: int) -> list[dict[str, Any]]:
+    """64 looks of one turn, as a page with 64 cached parts makes them.
+
+    Measured in one run, interleaved, the best of the rounds; each figure is for one key. The
+    promise is held to the processor time of this process and of the server together, which
+    others on the machine disturb little; on an idle machine wall time is about the same.
+
+        MGET        redis-py, one MGET of 64 plain values: the least that any user of it pays
+        one by one  redis-py, 64 GETs at the same time
+        store       `RedisStore.take`: values, their tags' versions compared, leases for what
+                    is missing, in one round trip
+        cache       `Cache.get_or_load`, 64 tasks: all that a user calls
+    """
+    client = redis_client(url, timeout_s=5, max_connections=KEYS)
     value, codec = b"x" * 1024, BytesCodec()
-    freshness = Freshness(ttl_s=3600, refresh_ahead=0)
     cache = Cache(l2=RedisStore(client, deadline_s=5), unheard_ttl_s=0.0)
-    keys = [CacheKey(region="r", scope="s", name=str(number)) for number in range(64)]
+    keys = [CacheKey(region="r", scope="s", name=str(number)) for number in range(KEYS)]
+    store = RedisStore(client, deadline_s=5)
+    tags = cache.tags_of("r", ())
+    asks = [Ask(key=key.text, tags=tags, schema="bytes", token="t", lease_s=1) for key in keys]
 
     async def load() -> bytes:
         return value
 
     async def through_cache() -> None:
-        found = (cache.get_or_load(key, load, freshness=freshness, codec=codec) for key in keys)
+        found = (cache.get_or_load(key, load, freshness=FRESH, codec=codec) for key in keys)
         await asyncio.gather(*found)
-
-    store = RedisStore(client, deadline_s=5)
-    asks = [
-        Ask(key=key.text, tags=cache.tags_of("r", ()), schema="bytes", token="t", lease_s=1)
-        for key in keys
-    ]
 
     async def through_store() -> None:
         await store.take(asks)
 
-    for key in keys:
-        await client.set(key.text, value)
-
-    async def plain() -> None:
+    async def one_by_one() -> None:
         await asyncio.gather(*(client.get(key.text) for key in keys))
 
     async def together() -> None:
         await client.mget([key.text for key in keys])
 
-    calls = {"ours": through_store, "cache": through_cache, "one by one": plain, "MGET": together}
+    for key in keys:
+        await client.set(key.text, value)
     await through_cache()
-    best = dict.fromkeys(calls, float("inf"))
-    for _ in range(rounds):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            for _ in range(5):
-                await call()
-            best[name] = min(best[name], (time.perf_counter() - started) / 5 / 64 * 1e6)
-    assert cache.stats.loads == 64
+    best = await cheapest(
+        {
+            "store": through_store,
+            "cache": through_cache,
+            "one by one": one_by_one,
+            "MGET": together,
+        },
+        rounds,
+        url,
+    )
+    assert cache.stats.loads == KEYS
     await cache.aclose()
     await client.aclose()
-    return {
-        "id": "caching.shared.64",
-        "what": "64 values of 1 KiB from Redis at once, their tags checked, for each",
-        "value": best["ours"],
-        "unit": "us",
-        "floor": best["MGET"],
-        "ratio": best["ours"] / best["MGET"],
-        "goal": "<= 10 us",
-        "met": best["ours"] <= 10,
-        "peers": {
-            "redis-py, 64 GETs at once": best["one by one"],
-            "all of our cache, flights and entries included": best["cache"],
-        },
-    }
+    return shared_records(best)
+
+
+async def cheapest(
+    calls: dict[str, Callable[[], Awaitable[None]]], rounds: int, url: str
+) -> dict[str, tuple[float, float, float]]:
+    """Return wall time, processor time of both, and of this process, in us for one key."""
+    best = dict.fromkeys(calls, (float("inf"),) * 3)
+    with BlockingRedis.from_url(url) as admin:
+
+        def server_s() -> float:
+            told = admin.info("cpu")
+            return told["used_cpu_user"] + told["used_cpu_sys"]
+
+        for _ in range(rounds):
+            for name, call in calls.items():
+                server, wall, ours = server_s(), time.perf_counter(), time.process_time()
+                for _ in range(REPEATS):
+                    await call()
+                ours = time.process_time() - ours
+                wall = time.perf_counter() - wall
+                took = (wall, ours + server_s() - server, ours)
+                each = (part / REPEATS / KEYS * 1e6 for part in took)
+                best[name] = tuple(map(min, best[name], each))
+    return best
+
+
+def shared_records(best: dict[str, tuple[float, float, float]]) -> list[dict[str, Any]]:
+    floor, peers = best["MGET"][1], {}
+    for name, (wall, both, ours) in best.items():
+        peers[f"{name}, processor time"] = both
+        peers[f"{name}, of it in this process"] = ours
+        peers[f"{name}, wall"] = wall
+    return [
+        {
+            "id": f"caching.shared.64.{name}",
+            "what": f"64 values of 1 KiB from Redis at once through {what}, processor time for"
+            " each; the ratio is what it adds to one MGET of redis-py",
+            "value": best[name][1],
+            "unit": "us",
+            "floor": floor,
+            "ratio": best[name][1] - floor,
+            "goal": "<= 10 us over redis-py",
+            "met": best[name][1] - floor <= 10,
+            "peers": peers if name == "cache" else {},
+        }
+        for name, what in (("store", "the store"), ("cache", "the whole cache"))
+    ]
 
 
 async def invalidation(url: str, others: int) -> dict[str, Any]:
@@ -243,33 +300,42 @@ async def invalidation(url: str, others: int) -> dict[str, Any]:
 
 
 async def outage(server: Any) -> dict[str, Any]:
-    """Redis hangs: what the slowest of many requests pays for it."""
+    """Redis hangs in the middle of load: 20 clients ask for values that are not here."""
     client = redis_client(server.url)
     cache = Cache(l2=RedisStore(client))
-    took = []
+    before: list[float] = []
+    after: list[float] = []
 
     async def load() -> bytes:
         return b"x"
 
-    for number in range(100):
-        if number == 10:
-            server.freeze()
-        key = CacheKey(region="r", scope="s", name=str(number))
-        started = time.perf_counter()
-        await cache.get_or_load(key, load)
-        took.append((time.perf_counter() - started) * 1e3)
-    server.thaw()
+    async def ask(who: int) -> None:
+        for number in range(60):
+            if who == 0 and number == 10:
+                server.freeze()
+            key = CacheKey(region="r", scope="s", name=f"{who}-{number}")
+            started = time.perf_counter()
+            await cache.get_or_load(key, load)
+            (before if number < 10 else after).append((time.perf_counter() - started) * 1e3)
+            await asyncio.sleep(0.002)
+
+    try:
+        await asyncio.gather(*map(ask, range(20)))
+    finally:
+        server.thaw()
     await cache.aclose()
     await client.aclose()
-    late = sorted(took[40:])
+    usual = sorted(before[20:])[len(before[20:]) // 2]
+    late = sorted(after[-400:])[200]
+    rise = max(after) - usual
     return {
         "id": "caching.outage",
-        "what": "Redis hangs: the slowest request, and the median once the breaker is open",
-        "value": max(took),
+        "what": "Redis hangs under load: by how much the slowest of 1,200 requests was slower",
+        "value": rise,
         "unit": "ms",
-        "floor": late[len(late) // 2],
+        "floor": usual,
         "ratio": None,
-        "goal": "<= 60",
-        "met": max(took) <= 60,
-        "peers": {},
+        "goal": "<= 60, then the speed of the loader",
+        "met": rise <= 60 and late <= max(usual, 1.0),
+        "peers": {"median before": usual, "median of the last third": late},
     }

@@ -141,7 +141,8 @@ def is_frozen(value: object, *, depth: int = 8) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: one is made with each look, and freezing costs as much as all else about it.
+@dataclass(slots=True, kw_only=True)
 class Sealed:
     """What was read from a shared store."""
 

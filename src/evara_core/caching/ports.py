@@ -77,7 +77,8 @@ class Turn(Enum):
     """Somebody is loading it: look again in a moment."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: one is made with each look, and freezing costs as much as all else about it.
+@dataclass(slots=True, kw_only=True)
 class Ask:
     """A look for one key."""
 
@@ -98,7 +99,7 @@ class Ask:
     """If the value is there but ends within this time, try for the lease all the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # As `Ask`.
 class Taken:
     """What was found."""
 

@@ -87,7 +87,8 @@ class Explanation:
     """Invalidations of other processes are heard, or there are no others."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Not frozen: one is made with each look, and freezing costs as much as all else about it.
+@dataclass(slots=True, kw_only=True)
 class Request:
     """All that is needed to find, load and keep one value."""
 
@@ -104,7 +105,7 @@ class Request:
     """Values are shared as they are: nobody changes what he gets."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # As `Request`.
 class Want:
     """What a flight is for."""
 
