@@ -6,21 +6,22 @@ import { SEVERITIES, ago, moment, quantity, shortName, span } from "./words.js";
 
 const SHELVE_HOURS = [["1", "1 hour"], ["4", "4 hours"], ["24", "1 day"], ["168", "1 week"]];
 
-export function alertItem(ctx, alert, { brief = false, isOpen = false } = {}) {
+export function alertItem(ctx, alert, { brief = false, isOpen = false, isOfNode = false } = {}) {
   const mayWrite = ctx.may("alerts:write");
   const isActive = alert.state === "active";
+  const rule = alert.rule_name ?? alert.rule_id;
   const since = isActive ? `for ${span((ctx.api.now() - Date.parse(alert.fired_at)) / 1000)}` : `lasted ${span((Date.parse(alert.resolved_at) - Date.parse(alert.fired_at)) / 1000)}`;
   const item = made(
     "li", { class: "alert", "data-severity": alert.severity, "data-state": alert.state, "data-id": alert.id },
     made("div", { class: "what" },
-      made("a", { class: "name", href: `#/nodes/${part(alert.node_id)}` }, alert.node_label ?? alert.node_id),
+      isOfNode ? made("span", { class: "name" }, rule) : made("a", { class: "name", href: `#/nodes/${part(alert.node_id)}` }, alert.node_label ?? alert.node_id),
       made("span", { class: "severity" }, isActive ? SEVERITIES[alert.severity] ?? alert.severity : "Resolved")),
     made("p", {}, sentence(alert)),
-    made("p", { class: "sub" }, [alert.rule_name ?? alert.rule_id, since, `since ${moment(alert.fired_at)}`].join(" · ")),
+    made("p", { class: "sub" }, [isOfNode ? null : rule, since, `since ${moment(alert.fired_at)}`].filter(Boolean).join(" · ")),
     alert.acknowledged_at ? made("p", { class: "sub seen" }, `✓ Acknowledged ${ago(alert.acknowledged_at, ctx.api.now())}${alert.acknowledged_by ? ` by ${alert.acknowledged_by}` : ""}`) : null,
   );
   const actions = made("div", { class: "actions" });
-  const act = (name, run, attributes = {}) => actions.append(made("button", { type: "button", "aria-label": `${name}: ${alert.node_label ?? alert.node_id}`, onclick: run, ...attributes }, name));
+  const act = (name, run, attributes = {}) => actions.append(made("button", { type: "button", "aria-label": `${name}: ${alert.node_label ?? alert.node_id}, ${rule}`, onclick: run, ...attributes }, name));
   if (mayWrite && isActive && !alert.acknowledged_at) act("Acknowledge", () => acknowledge(ctx, alert));
   if (!brief) {
     if (mayWrite && isActive) {
@@ -72,7 +73,7 @@ function explained(ctx, alert) {
   say("Note", alert.note);
   say("Ended", alert.resolved_at && `${moment(alert.resolved_at)}${alert.resolved_reason ? ` (${alert.resolved_reason})` : ""}`);
   say("In the end", alert.resolved_sentence);
-  const box = made("div", {}, made("p", {}, alert.sentence), list);
+  const box = made("div", {}, list);
   if (alert.acknowledged_at && alert.state === "active" && ctx.may("alerts:write")) {
     box.append(made("button", { type: "button", onclick: () => send(ctx, alert, "unacknowledge") }, "Take the acknowledgement back"));
   }

@@ -127,12 +127,11 @@ function onEvent({ event, data }) {
   }
 }
 
-function onSnapshot({ data }) {
-  for (const node of data.nodes) store.keep(node);
-  store.stats = data.stats;
-  for (const topic of ["stats", "alerts", "index"]) store.tell(topic);
-  if (data.is_whole || data.nodes.length < 100) store.isWhole = true;
-  else attempt(() => store.loadIndex());
+// The position first: what changes while the rest is read comes twice rather than never.
+async function snapshot() {
+  const { position } = await api.data("/api/v1/stream/position");
+  await Promise.all([store.loadIndex(), store.loadStats()]);
+  return { position };
 }
 
 function follow(mine) {
@@ -140,10 +139,10 @@ function follow(mine) {
   stream = new EvaraStream({
     url: "/api/v1/stream",
     token: () => api.token,
-    snapshot: () => api.data("/api/v1/stream/snapshot"),
+    snapshot,
     firstPauseMs: 500,
     longestPauseMs: 10_000,
-    onSnapshot: guarded(onSnapshot),
+    onSnapshot: guarded(() => store.tell("alerts")),
     onEvent: guarded(onEvent),
     onState: guarded((state) => {
       if (state === "live") link("live");
@@ -239,7 +238,7 @@ function begin() {
     $("token").value = "";
     if (token) enter(token);
   });
-  api.onRefused = () => leave("Your session is over. Sign in again.");
+  api.onRefused = () => me && leave("Your session is over. Sign in again.");
   store.listen((ids, topics) => {
     current?.changed(ids, topics);
     if (topics.has("stats") && store.stats) {

@@ -3,17 +3,16 @@
 import { drawn, made, mark, text } from "./dom.js";
 import { number, plural, quantity, shortName, statusName, telling } from "./words.js";
 
-const WIDTH = 800;
 const EARTH_KM_PER_DEGREE = 111.32;
 const MOST_ZOOM = 40;
 
 export class FleetMap {
-  constructor({ store, go, height = 520 }) {
-    Object.assign(this, { store, go, dots: new Map(), zoom: 1, focusable: null });
-    this.height = height * (WIDTH / 800);
+  // `width` and `height` are about what it has on a desk: text is then as large as elsewhere.
+  constructor({ store, width = 800, height = 300 }) {
+    Object.assign(this, { store, width, height, dots: new Map(), zoom: 1, focusable: null });
     this.grid = drawn("g", { class: "graticule" });
     this.layer = drawn("g", {});
-    this.svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${this.height}`, class: "fleet-map", role: "group", "aria-label": "Map of the nodes. Arrow keys move between them." }, this.grid, this.layer);
+    this.svg = drawn("svg", { viewBox: `0 0 ${this.width} ${this.height}`, class: "fleet-map", role: "group", "aria-label": "Map of the nodes. Arrow keys move between them." }, this.grid, this.layer);
     this.caption = made("p", { class: "sub caption" }, "Point at a node to read it.");
     this.missing = made("p", { class: "sub", hidden: true });
     const button = (name, words, run) => made("button", { type: "button", title: name, "aria-label": name, onclick: run }, words);
@@ -56,16 +55,16 @@ export class FleetMap {
     this.shrink = Math.cos((middle * Math.PI) / 180) || 1;
     const high = placed.length ? Math.max(0.002, Math.max(...lats) - Math.min(...lats)) : 1;
     const wide = placed.length ? Math.max(0.002, (Math.max(...lngs) - Math.min(...lngs)) * this.shrink) : 1;
-    this.scale = Math.min((WIDTH - 80) / wide, (this.height - 70) / high);
+    this.scale = Math.min((this.width - 80) / wide, (this.height - 70) / high);
     Object.assign(this, { middle, center });
     this.#reset();
   }
 
-  #x(lng) { return WIDTH / 2 + (lng - this.center) * this.shrink * this.scale; }
+  #x(lng) { return this.width / 2 + (lng - this.center) * this.shrink * this.scale; }
   #y(lat) { return this.height / 2 - (lat - this.middle) * this.scale; }
 
   #drawGrid() {
-    const span = WIDTH / this.scale / this.shrink;
+    const span = this.width / this.scale / this.shrink;
     const step = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20].find((each) => span / each <= 8) ?? 45;
     const digits = Math.max(0, Math.ceil(-Math.log10(step)));
     this.grid.replaceChildren();
@@ -73,18 +72,18 @@ export class FleetMap {
     for (const lng of reach(this.center, 24)) {
       const x = this.#x(lng);
       this.grid.append(drawn("path", { d: `M${x.toFixed(1)} ${-this.height} V${this.height * 2}` }));
-      if (x > 20 && x < WIDTH - 40) this.grid.append(drawn("text", { x: x + 3, y: this.height - 5 }, `${lng.toFixed(digits)}°`));
+      if (x > 20 && x < this.width - 230) this.grid.append(drawn("text", { x: x + 3, y: this.height - 5 }, `${lng.toFixed(digits)}°`));
     }
     for (const lat of reach(this.middle, 24)) {
       const y = this.#y(lat);
-      this.grid.append(drawn("path", { d: `M${-WIDTH} ${y.toFixed(1)} H${WIDTH * 2}` }));
+      this.grid.append(drawn("path", { d: `M${-this.width} ${y.toFixed(1)} H${this.width * 2}` }));
       if (y > 12 && y < this.height - 20) this.grid.append(drawn("text", { x: 4, y: y - 3 }, `${lat.toFixed(digits)}°`));
     }
     const km = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500].findLast((each) => (each / EARTH_KM_PER_DEGREE) * this.scale < 160) ?? 0.1;
     const length = (km / EARTH_KM_PER_DEGREE) * this.scale;
     this.grid.append(
-      drawn("path", { class: "scale", d: `M${WIDTH - 20 - length} ${this.height - 14} v4 h${length} v-4` }),
-      drawn("text", { x: WIDTH - 20 - length / 2, y: this.height - 18, "text-anchor": "middle" }, `${number(km)} km`),
+      drawn("path", { class: "scale", d: `M${this.width - 20 - length} ${this.height - 14} v4 h${length} v-4` }),
+      drawn("text", { x: this.width - 20 - length / 2, y: this.height - 18, "text-anchor": "middle" }, `${number(km)} km`),
     );
   }
 
@@ -104,7 +103,7 @@ export class FleetMap {
     if (link.dataset.status === node.status) return;
     mark(link, "status", node.status);
     link.setAttribute("aria-label", `${node.label}, ${statusName(node.status)}`);
-    if (node.status === "Alert") this.layer.append(link); // on top of the others
+    if (node.status === "Alert" && document.activeElement !== link) this.layer.append(link); // on top of the others
   }
 
   #say(id) {
@@ -120,7 +119,7 @@ export class FleetMap {
 
   #zoomBy(factor, x = 0.5, y = 0.5) {
     const zoom = Math.min(MOST_ZOOM, Math.max(1, this.zoom * factor));
-    this.left += (WIDTH / this.zoom - WIDTH / zoom) * x;
+    this.left += (this.width / this.zoom - this.width / zoom) * x;
     this.top += (this.height / this.zoom - this.height / zoom) * y;
     this.zoom = zoom;
     if (zoom === 1) Object.assign(this, { left: 0, top: 0 });
@@ -128,7 +127,7 @@ export class FleetMap {
   }
 
   #view() {
-    this.svg.setAttribute("viewBox", `${this.left} ${this.top} ${WIDTH / this.zoom} ${this.height / this.zoom}`);
+    this.svg.setAttribute("viewBox", `${this.left} ${this.top} ${this.width / this.zoom} ${this.height / this.zoom}`);
     this.svg.style.setProperty("--unzoom", 1 / this.zoom);
   }
 
@@ -138,7 +137,7 @@ export class FleetMap {
     this.svg.addEventListener("pointerdown", (event) => { from = { x: event.clientX, y: event.clientY, left: this.left, top: this.top }; hasMoved = false; });
     this.svg.addEventListener("pointermove", (event) => {
       if (!from || this.zoom === 1) return;
-      const unit = WIDTH / this.zoom / this.svg.clientWidth;
+      const unit = this.width / this.zoom / this.svg.clientWidth;
       if (Math.hypot(event.clientX - from.x, event.clientY - from.y) > 4) hasMoved = true;
       this.left = from.left - (event.clientX - from.x) * unit;
       this.top = from.top - (event.clientY - from.y) * unit;

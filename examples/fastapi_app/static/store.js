@@ -40,18 +40,27 @@ export class Store {
   }
 
   // The whole fleet in brief, for the map and the health bands: up to 1,000 nodes.
+  // The first page is worth waiting for; the others come while people look at it.
   async loadIndex() {
-    let cursor = null;
-    for (let page = 0; page < INDEX_PAGES; page += 1) {
-      const query = new URLSearchParams({ limit: "100", sort: "label", fields: INDEX, include: "community,customer" });
-      if (cursor) query.set("cursor", cursor);
-      const answer = await this.api.call(`/api/v1/nodes?${query}`);
-      for (const node of answer.data) this.keep(node);
-      cursor = answer.meta.pagination?.next_cursor ?? null;
-      if (!cursor) break;
-    }
-    this.isWhole = !cursor;
+    const mine = this.nodes;
+    const second = await this.#indexPage(mine, null);
+    const rest = async (cursor) => {
+      for (let page = 1; cursor && page < INDEX_PAGES; page += 1) cursor = await this.#indexPage(mine, cursor);
+      if (mine === this.nodes) this.isWhole = !cursor;
+      this.tell("index");
+    };
+    if (second) rest(second).catch(() => {});
+    else await rest(null);
+  }
+
+  async #indexPage(mine, cursor) {
+    const query = new URLSearchParams({ limit: "100", sort: "label", fields: INDEX, include: "community,customer" });
+    if (cursor) query.set("cursor", cursor);
+    const answer = await this.api.call(`/api/v1/nodes?${query}`);
+    if (mine !== this.nodes) return null; // somebody else has signed in
+    for (const node of answer.data) this.keep(node);
     this.tell("index");
+    return answer.meta.pagination?.next_cursor ?? null;
   }
 
   async loadStats() {

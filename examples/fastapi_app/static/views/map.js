@@ -5,7 +5,7 @@ import { FleetMap } from "../map.js";
 import { STATUSES, statusName } from "../words.js";
 
 export function mapView(ctx) {
-  const map = new FleetMap({ store: ctx.store, go: ctx.go, height: 560 });
+  const map = new FleetMap({ store: ctx.store, width: 1180, height: 620 });
   const legend = made("ul", { class: "legend", "aria-label": "Colours" }, ...STATUSES.map((status) => made("li", {}, made("span", { class: "status", "data-status": status }, statusName(status)))));
   return {
     element: made("section", { class: "view panel", "aria-label": "Map" }, legend, map.element),

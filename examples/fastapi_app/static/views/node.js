@@ -63,7 +63,7 @@ export function nodeView(ctx) {
 
   const cells = new Map();
   function drawValues() {
-    const found = Object.entries(node.values ?? {});
+    const found = node.metrics.filter((name) => node.values?.[name]).map((name) => [name, node.values[name]]);
     if (found.some(([name]) => !cells.has(name)) || cells.size !== found.length) {
       cells.clear();
       values.replaceChildren();
@@ -172,7 +172,7 @@ export function nodeView(ctx) {
     const found = await ctx.attempt(() => api.data(`/api/v1/alerts?state=all&node_id=${part(mine)}&limit=20`));
     if (!found || mine !== id) return;
     alerts = found;
-    list.replaceChildren(...found.map((alert) => alertItem(ctx, alert)));
+    list.replaceChildren(...found.map((alert) => alertItem(ctx, alert, { isOfNode: true })));
     calm.hidden = found.length > 0;
     chart.redraw(shownWindow(), spans());
     drawAhead();

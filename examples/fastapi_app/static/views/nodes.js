@@ -49,7 +49,7 @@ export function nodesView(ctx) {
     const seen = made("span", { class: "sub" });
     const element = made(
       "tr", { "data-id": data.id },
-      made("th", { scope: "row" }, label, place), made("td", { class: "c-status" }, state), made("td", { class: "c-now" }, meter, now),
+      made("th", { scope: "row" }, label, place), made("td", { class: "c-status" }, state), made("td", { class: "c-now" }, now, meter),
       made("td", { class: "c-beside" }, beside), made("td", { class: "c-health" }, score), made("td", { class: "c-seen" }, seen),
     );
     return { element, state, meter, now, beside, score, seen };

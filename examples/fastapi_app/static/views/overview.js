@@ -39,7 +39,7 @@ export function overview(ctx) {
   const alerts = made("ul", { class: "alerts" });
   const calm = empty("All calm", "An alert shows here the moment it fires.");
   calm.hidden = true;
-  const map = new FleetMap({ store, go: ctx.go, height: 300 });
+  const map = new FleetMap({ store, width: 700, height: 250 });
 
   const element = made(
     "div", { class: "view overview" },
@@ -47,10 +47,10 @@ export function overview(ctx) {
     made("div", { class: "columns" },
       made("div", { class: "stack" },
         made("section", { class: "panel", "aria-labelledby": "h-health" }, made("h2", { id: "h-health" }, "Health"), bar, legend, capped),
-        made("section", { class: "panel", "aria-labelledby": "h-map" }, made("div", { class: "head" }, made("h2", { id: "h-map" }, "Where"), made("a", { href: "#/map" }, "Open the map")), map.element)),
+        made("section", { class: "panel", "aria-labelledby": "h-map" }, made("div", { class: "head" }, made("h2", { id: "h-map" }, "Where"), made("a", { href: "#/map" }, "Open the map")), map.element),
+        made("section", { class: "panel", "aria-labelledby": "h-worst" }, made("h2", { id: "h-worst" }, "Worst ten"), worst)),
       made("div", { class: "stack" },
-        made("section", { class: "panel", "aria-labelledby": "h-now" }, made("div", { class: "head" }, made("h2", { id: "h-now" }, "Active alerts"), made("a", { href: "#/alerts" }, "All alerts")), alerts, calm),
-        made("section", { class: "panel", "aria-labelledby": "h-worst" }, made("h2", { id: "h-worst" }, "Worst ten"), worst))),
+        made("section", { class: "panel", "aria-labelledby": "h-now" }, made("div", { class: "head" }, made("h2", { id: "h-now" }, "Active alerts"), made("a", { href: "#/alerts" }, "All alerts")), alerts, calm))),
   );
 
   function drawStats() {
