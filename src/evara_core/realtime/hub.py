@@ -11,6 +11,7 @@ memory; older ones are read from the bus; where neither reaches back, it is told
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,8 @@ class Hub:
         self._idle: list[Subscription] = []
         """Those that something came for, and who have not been told yet."""
 
+        self._to_wake = anyio.Event()
+        self._woken_at_s = -math.inf
         self._nobody = anyio.Event()
         self._scope = anyio.CancelScope()
         self._is_closed = False
@@ -97,22 +100,29 @@ class Hub:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Read the bus until `aclose`. A bus that is away is tried again and again."""
         with self._scope:
-            while self._position is None:
-                try:
-                    self._position = await self._bus.end()
-                    self._history.restart(self._position)
-                except UpstreamError as error:
-                    await self._pause(error)
-            task_status.started()
-            while not self._is_closed:
-                try:
-                    batch = await self._bus.read(self.position, wait_s=self._limits.read_wait_s)
-                except UpstreamError as error:
-                    await self._pause(error)
-                except ClosedError:
-                    break
-                else:
-                    await self._hand_out(batch)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._wake_in_turns)
+                tasks.start_soon(self._sweep)
+                await self._read(task_status)
+                tasks.cancel_scope.cancel()
+
+    async def _read(self, task_status: TaskStatus[None]) -> None:
+        while self._position is None:
+            try:
+                self._position = await self._bus.end()
+                self._history.restart(self._position)
+            except UpstreamError as error:
+                await self._pause(error)
+        task_status.started()
+        while not self._is_closed:
+            try:
+                batch = await self._bus.read(self.position, wait_s=self._limits.read_wait_s)
+            except UpstreamError as error:
+                await self._pause(error)
+            except ClosedError:
+                break
+            else:
+                await self._hand_out(batch)
 
     async def subscribe(
         self,
@@ -149,7 +159,6 @@ class Hub:
             after=after,
             selections=None if selections is None else tuple(selections),
             place=lambda: self.position,
-            window_s=self._window,
             leave=self._leave,
             catch_up=self._catch_up,
         )
@@ -221,10 +230,34 @@ class Hub:
         self._wake()
 
     def _wake(self) -> None:
-        """Let those be written to for whom something came: once for a batch, not for each."""
+        """Let those be written to for whom something came: once in a window, not for each."""
+        if self._limits.window_s > 0:
+            self._to_wake.set()
+            return
         idle, self._idle = self._idle, []
         for client in idle:
             client.wake()
+
+    async def _wake_in_turns(self) -> None:
+        while True:
+            await self._to_wake.wait()
+            window_s = self._limits.window_for(len(self._clients))
+            due_at_s = self._woken_at_s + window_s
+            await anyio.sleep(max(0.0, due_at_s - anyio.current_time()))
+            self._to_wake = anyio.Event()
+            self._woken_at_s = anyio.current_time()
+            idle, self._idle = self._idle, []
+            for lot in range(0, len(idle), self._limits.woken_per_turn):
+                for client in idle[lot : lot + self._limits.woken_per_turn]:
+                    client.wake()
+                await anyio.lowlevel.checkpoint()
+
+    async def _sweep(self) -> None:
+        while True:
+            await anyio.sleep(self._limits.sweep_interval_s)
+            now_s = anyio.current_time()
+            for client in tuple(self._clients):
+                client.sweep(now_s)
 
     def _offer(self, event: Event) -> int:
         message = event.delivery.message
@@ -258,9 +291,6 @@ class Hub:
         await anyio.sleep(self._limits.pause_after_failure_s)
 
     # --- the clients ------------------------------------------------------------------
-
-    def _window(self) -> float:
-        return self._limits.window_for(len(self._clients))
 
     def _admit(self, principal_id: str) -> None:
         if self._is_closed:

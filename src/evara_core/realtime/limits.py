@@ -30,11 +30,11 @@ class HubLimits:
     """For so long a client may fetch nothing although something waits. Healthy ones fetch
     within milliseconds; a phone that changes cells is back within this."""
 
-    window_s: float = 0.05
-    """A client fetches at most once in this time. Under load several messages then share
-    one write, which is what costs; nobody sees 50 ms on a gauge."""
+    window_s: float = 0.025
+    """Clients are written to at most once in this time. Under load several messages then share
+    one write, which is what costs; nobody sees 25 ms on a gauge."""
 
-    write_s: float = 0.0001
+    write_s: float = 0.00005
     """About what one write to one client costs, measured with uvicorn."""
 
     write_share: float = 0.4
@@ -57,6 +57,13 @@ class HubLimits:
     longest_hold_s: float = 0.2
     """While more of a burst is to be handed out, clients are not written to for so long: newer
     values replace older ones meanwhile, which is what makes a burst cheap."""
+
+    woken_per_turn: int = 200
+    """Clients that are written to before others in the event loop get a turn: some 5 ms."""
+
+    sweep_interval_s: float = 0.25
+    """Between two looks for waits and writes that take too long: how late a heartbeat, the end
+    of a token or of a stuck write may be."""
 
     read_wait_s: float = 5.0
     """How long one read of the bus waits when nothing happens."""

@@ -167,6 +167,10 @@ class SocketSession:
         """Say whether the client has said nothing for too long."""
         return now_s - self._heard_at_s > self._limits.answer_within_s
 
+    def is_ping_due(self, *, now_s: float) -> bool:
+        """Say whether `frames` would ask the client for a sign of life."""
+        return now_s - self._asked_at_s >= self._limits.heartbeat_s
+
     # --- what goes --------------------------------------------------------------------
 
     def welcome(self, *, position: BusPosition, expires_at: datetime | None) -> bytes:
@@ -218,7 +222,7 @@ class SocketSession:
                 found.append(encoding.message({"type": "resync", "code": "RESYNC"}))
         if run:
             found.append(encoding.events(run))
-        if not items or now_s - self._asked_at_s >= self._limits.heartbeat_s:
+        if not items or self.is_ping_due(now_s=now_s):
             self._asked_at_s = now_s
             found.append(encoding.message({"type": "ping", "position": position}))
         return found

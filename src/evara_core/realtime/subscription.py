@@ -28,6 +28,9 @@ __all__ = ["Bye", "Event", "Item", "Pending", "Resync", "Subscription"]
 
 _COALESCED_KINDS = frozenset({"reading", "node"})
 
+_PRECISE_BELOW_S = 1.0
+"""A shorter wait has a timer of its own; longer ones are ended by the hub's sweep."""
+
 
 class Event:
     """A delivery, encoded at most once for each wire format, whatever the number of clients."""
@@ -146,16 +149,18 @@ class Subscription:
     __slots__ = (
         "_catch_up",
         "_clock",
+        "_due_at_s",
         "_ended",
         "_expires_at",
-        "_fetched_at_s",
         "_is_over",
+        "_is_released",
         "_leave",
         "_limits",
         "_news",
         "_place",
+        "_stuck",
         "_waiting_since_s",
-        "_window_s",
+        "_writing_s",
         "behind",
         "floor",
         "pending",
@@ -175,7 +180,6 @@ class Subscription:
         after: BusPosition | None,
         selections: tuple[Selection, ...] | None,
         place: Callable[[], BusPosition],
-        window_s: Callable[[], float],
         leave: Callable[[Subscription], None],
         catch_up: Callable[[Subscription], Awaitable[None]],
     ) -> None:
@@ -197,14 +201,20 @@ class Subscription:
         self._clock = clock
         self._limits = limits
         self._place = place
-        self._window_s = window_s
         self._leave = leave
         self._catch_up = catch_up
         self._news: anyio.Event | None = None
         """Somebody waits for what comes."""
 
+        self._due_at_s = math.inf
+        """When `sweep` has to do something."""
+
+        self._is_released = False
+        """What waits may be fetched: the window in which more may join it is over."""
+
+        self._stuck: Callable[[], None] | None = None
+        self._writing_s = math.inf
         self._waiting_since_s: float | None = None
-        self._fetched_at_s = -math.inf
         self._ended: ByeCode | None = None
         self._is_over = False
 
@@ -245,20 +255,49 @@ class Subscription:
         """
         if self._is_over:
             raise ClosedError
+        self._due_at_s = math.inf
         while self.behind is not None and len(self.pending) < self._limits.batch:
             await self._catch_up(self)
-        if not self.pending and self._ended is None:
-            self._news = anyio.Event()
-            with anyio.move_on_after(min(wait_s, self._time_left_s())):
-                await self._news.wait()
-            self._news = None
-        if self.pending:
-            # Others that come within the window join this fetch. Never shorter than a turn.
-            due_at_s = self._fetched_at_s + self._window_s()
-            await anyio.sleep(max(0.0, due_at_s - anyio.current_time()))
-        if self._time_left_s() <= 0:
+            self._is_released = True
+        if not (self._is_released and self.pending) and self._ended is None:
+            await self._wait(min(wait_s, self._time_left_s()))
+        if self._expires_at is not None and self._time_left_s() <= 0:
             self.end(ByeCode.TOKEN_EXPIRED)
-        return self._fetch()
+        found = self._fetch()
+        if self._stuck is not None:
+            self._due_at_s = anyio.current_time() + self._writing_s
+        return found
+
+    async def _wait(self, wait_s: float) -> None:
+        self._is_released = False
+        self._news = anyio.Event()
+        try:
+            if wait_s < _PRECISE_BELOW_S:
+                with anyio.move_on_after(wait_s):
+                    await self._news.wait()
+            else:
+                self._due_at_s = anyio.current_time() + wait_s
+                await self._news.wait()
+        finally:
+            self._news = None
+            self._due_at_s = math.inf
+
+    def when_stuck(self, leave: Callable[[], None], *, after_s: float) -> None:
+        """Call *leave* when what was fetched has not been written *after_s* seconds later."""
+        self._stuck, self._writing_s = leave, after_s
+
+    def sweep(self, now_s: float) -> None:
+        """End a wait, or a write, that takes too long. The hub calls this now and then.
+
+        One look at all clients costs less than two timers for each write.
+        """
+        if now_s < self._due_at_s:
+            return
+        self._due_at_s = math.inf
+        if self._news is not None:
+            self._news.set()
+        elif self._stuck is not None:
+            self._stuck()
 
     def wants(self, message: Message) -> bool:
         """Say whether *message*, which the client may hear, is of what it wants to hear."""
@@ -280,6 +319,7 @@ class Subscription:
 
     def wake(self) -> None:
         """Let `receive` return with what was offered."""
+        self._is_released = True
         if self._news is not None:
             self._news.set()
 
@@ -333,6 +373,7 @@ class Subscription:
         self.pending.keep(is_kept)
         if not self.pending:
             self._waiting_since_s = None
+            self._is_released = False
 
     def _time_left_s(self) -> float:
         if self._expires_at is None:
@@ -341,7 +382,7 @@ class Subscription:
 
     def _fetch(self) -> list[Item]:
         taken: list[Item] = [*self.pending.take(self._limits.batch)]
-        self._fetched_at_s = anyio.current_time()
+        self._is_released = bool(self.pending)
         self._waiting_since_s = self._clock.elapsed_s() if self.pending else None
         if self._ended is not None and not self.pending:
             taken.append(Bye(self._ended))

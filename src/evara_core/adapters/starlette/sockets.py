@@ -7,7 +7,6 @@ sends and receives. It speaks ASGI itself, so that it mounts anywhere.
 from __future__ import annotations
 
 import logging
-import math
 import random
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from evara_core._optional import provided_by
+from evara_core.adapters.ready import ReadyFrames
 from evara_core.errors import (
     ClosedError,
     DeniedError,
@@ -97,6 +97,7 @@ class SocketEndpoint:
         self._authenticate = authenticate
         self._elapsed_s = elapsed_s
         self._encodings = tuple(encodings or (JsonEncoding(),))
+        self._ready = {each.subprotocol: ReadyFrames(each) for each in self._encodings}
         self._origins = origins
         self._limits = limits
         self._reconnect = reconnect
@@ -114,6 +115,7 @@ class SocketEndpoint:
             receive,
             send,
             session=SocketSession(answer.encoding, limits=self._limits, now_s=self._elapsed_s()),
+            ready=self._ready[answer.encoding.subprotocol],
             is_text=answer.encoding.is_text,
             timeout_s=self._limits.send_timeout_s,
             retry_ms=self._reconnect.draw_ms(self._chance),
@@ -168,12 +170,10 @@ class SocketEndpoint:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._listen, link, subscription, tasks.cancel_scope)
             try:
-                # One scope, whose end moves with each frame: one for each frame costs as much
-                # as the frame.
+                # One scope for all frames: one for each costs as much as the frame.
                 with suppress(ClosedError, OSError, _GoneError), anyio.CancelScope() as scope:
-                    link.scope = scope
+                    subscription.when_stuck(scope.cancel, after_s=self._limits.send_timeout_s)
                     await self._write(link, subscription)
-                link.scope = None
             except UpstreamError as error:
                 _LOG.info("a WebSocket ends: %r", error)
                 await link.bye(ByeCode.UNAVAILABLE)
@@ -184,13 +184,17 @@ class SocketEndpoint:
     async def _write(self, link: _Link, subscription: Subscription) -> None:
         while True:
             items = await subscription.receive(wait_s=self._limits.heartbeat_s)
-            if link.session.is_gone(now_s=self._elapsed_s()):
+            now_s = self._elapsed_s()
+            # Many clients get the same: it is made once, and little is asked for each.
+            is_plain = bool(items) and not link.session.is_ping_due(now_s=now_s)
+            if is_plain and (message := link.ready.message(items)) is not None:
+                await link.send_ready(message)
+                continue
+            if link.session.is_gone(now_s=now_s):
                 await link.bye(ByeCode.NO_ANSWER)
                 return
-            frames = link.session.frames(
-                items, position=subscription.position, now_s=self._elapsed_s()
-            )
-            await link.send_in_time(frames)
+            for frame in link.session.frames(items, position=subscription.position, now_s=now_s):
+                await link.send_one(frame)
             if items and isinstance(last := items[-1], Bye):
                 await link.bye(last.code)
                 return
@@ -254,8 +258,8 @@ class _Link:
     is_text: bool = field(kw_only=True)
     timeout_s: float = field(kw_only=True)
     retry_ms: int = field(kw_only=True)
+    ready: ReadyFrames = field(kw_only=True)
     is_closed: bool = field(default=False, init=False)
-    scope: anyio.CancelScope | None = field(default=None, init=False)
 
     async def receive(self) -> bytes:
         message = await self._receive()
@@ -267,22 +271,20 @@ class _Link:
 
     async def send(self, frame: bytes) -> None:
         with anyio.fail_after(self.timeout_s):
-            await self._send_one(frame)
+            await self.send_one(frame)
 
-    async def send_in_time(self, frames: Sequence[bytes]) -> None:
-        """Send all of *frames*, or cancel `scope` when the client does not take them."""
-        assert self.scope is not None
-        self.scope.deadline = anyio.current_time() + self.timeout_s
-        for frame in frames:
-            await self._send_one(frame)
-        self.scope.deadline = math.inf
+    async def send_ready(self, message: dict[str, Any]) -> None:
+        """Send *message*, which is one of ASGI already."""
+        if self.is_closed:
+            raise _GoneError
+        await self._send(message)
 
     async def bye(self, code: ByeCode) -> None:
         """Say why, and close."""
         await self.send(self.session.bye(code, retry_ms=self.retry_ms))
         await self.close(code)
 
-    async def _send_one(self, frame: bytes) -> None:
+    async def send_one(self, frame: bytes) -> None:
         if self.is_closed:
             raise _GoneError
         if self.is_text:
