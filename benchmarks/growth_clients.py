@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.growth import Series, record
@@ -19,15 +20,16 @@ def run(*, quick: bool) -> list[dict[str, Any]]:
     try:
         for size in sizes:
             for name, make in (("ours", Ours), ("websockets.broadcast", Broadcast)):
-                found = asyncio.run(cost(make(), size, 1 if quick else 3))
+                found = asyncio.run(cost(make, size, 1 if quick else 3))
                 series[name].append((size, found))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return [record("clients", "CPU for each delivery of an alert", "clients", series)]
 
 
-async def cost(server: Ours | Broadcast, clients: int, rounds: int) -> float:
+async def cost(make: Callable[[], Ours | Broadcast], clients: int, rounds: int) -> float:
     """Microseconds of CPU for each alert and client, both ends of the connection included."""
+    server = make()
     messages = max(20, min(300, 60_000 // clients))
     await server.start(clients)
     found = []
