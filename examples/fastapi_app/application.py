@@ -21,6 +21,7 @@ from evara_core.adapters.fastapi.rates import RateLimited
 from evara_core.adapters.fastapi.resources import resource_router
 from evara_core.adapters.fastapi.routes import declared_parameters_only
 from evara_core.adapters.fastapi.rules import rule_router
+from evara_core.adapters.fastapi.signins import signin_router
 from evara_core.adapters.fastapi.streams import SOCKET_REASON
 from evara_core.adapters.fastapi.telemetry import telemetry_router
 from evara_core.adapters.prometheus import (
@@ -138,8 +139,11 @@ def _api(parts: Parts, service: Service, guard: Guard) -> APIRouter:
             example=_NODE,
         )
     )
-    for make in (distributor_resource, community_resource, customer_resource, user_resource):
+    users = user_resource(new_id=new_id)
+    api.include_router(signin_router(users, service))
+    for make in (distributor_resource, community_resource, customer_resource):
         api.include_router(resource_router(make(new_id=new_id), service))
+    api.include_router(resource_router(users, service))
     api.include_router(resource_router(audit_resource(), service, show=audit_shape))
     api.include_router(alert_router(service, rule_names=parts.rule_names))
     api.include_router(rule_router(service, nodes))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
+from evara_core.access.authentication import identify
 from evara_core.access.roles import built_in_policy
 from evara_core.access.sealing import UnsealedSealer
 from evara_core.access.tenancy import topics_of
@@ -26,14 +27,17 @@ from evara_core.realtime.hub import Hub
 from evara_core.realtime.limits import HubLimits
 from evara_core.storage.fleet import principal as stored_principal
 from evara_core.storage.idempotency import SqlIdempotencyStore
+from evara_core.storage.signins import user_record
 from evara_core.storage.tables import idempotency_keys
 from evara_core.storage.units import AsyncUnit
+from evara_core.storage.user_cache import CachedUsers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from evara_core.access.authentication import UserRecord
     from evara_core.access.principal import Principal
     from evara_core.access.sealing import Sealer
     from evara_core.access.tokens import TokenVerifier, VerifiedToken
@@ -121,6 +125,7 @@ class Parts:
         self.policy = built_in_policy()
         self.ids = TimeOrderedIds(clock=system)
         self.cache = Cache(MemoryStore(clock=system))
+        self.users = CachedUsers(self._user, self.cache, ttl_s=settings.auth.user_ttl_s)
         self.codec = CursorCodec(
             keys=[key.get_secret_value().encode() for key in keys] or [secrets.token_bytes(32)]
         )
@@ -137,12 +142,19 @@ class Parts:
         return await self._run(flow, reads_only=True)
 
     async def write(self, flow: Statements[T]) -> T:
-        """Run *flow* in a transaction."""
-        return await self._run(flow, reads_only=False)
+        """Run *flow* in a transaction. What is kept of users is read again after it."""
+        try:
+            return await self._run(flow, reads_only=False)
+        finally:
+            # Whatever it wrote, and also if the commit failed: it may have taken effect.
+            await self.cache.invalidate(tags=["users"])
 
     async def _run(self, flow: Statements[T], *, reads_only: bool) -> T:
         async with AsyncUnit(self.engine, reads_only=reads_only) as unit:
             return await unit.run(flow)
+
+    async def _user(self, token: VerifiedToken) -> UserRecord | None:
+        return await self.read(user_record(token.subject, token.session_id))
 
     def service(self, replies: Replies) -> Service:
         """Return what the library's routes work with."""
@@ -161,8 +173,17 @@ class Parts:
         )
 
     async def find_principal(self, token: VerifiedToken) -> Principal | None:
-        """Return the active user that a token names, as its row says now."""
-        return await self.read(stored_principal(token.subject))
+        """Return the active user that a token names, as its row says now.
+
+        Where this is the only process, a row is kept for `auth.user_ttl_s`, or until it writes
+        something. Where there are others, which may have changed it, it is read each time.
+
+        Raises:
+            UnauthenticatedError: There is no such user, or the token is good no more.
+        """
+        is_alone = self.settings.database.processes == 1
+        found = await (self.users.find(token) if is_alone else self._user(token))
+        return identify(token, found).principal
 
 
 @asynccontextmanager

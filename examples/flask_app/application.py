@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, Response, request
 
@@ -20,7 +20,7 @@ from evara_core.adapters.flask.callers import (
     current_principal,
 )
 from evara_core.adapters.flask.replies import Replies
-from evara_core.adapters.flask.requests import declared_parameters, list_query
+from evara_core.adapters.flask.requests import declared_parameters, list_query, request_id
 from evara_core.adapters.flask.streams import event_stream
 from evara_core.adapters.flask.versions import VersionedPaths, current_version
 from evara_core.adapters.shapes import (
@@ -36,8 +36,9 @@ from evara_core.caching.keys import CacheKey
 from evara_core.realtime.wire import event_frame
 from evara_core.serialization import dump_json, load_json
 from evara_core.storage.alerts import acknowledge, alert_list
+from evara_core.storage.batch import Change as Changed
 from evara_core.storage.dashboards import dashboard_stats
-from evara_core.storage.fleet import principal as stored_principal
+from evara_core.storage.recording import Act, record_changes
 from evara_core.storage.reference.alerts import (
     alert_query,
     alert_scope,
@@ -45,6 +46,7 @@ from evara_core.storage.reference.alerts import (
 )
 from evara_core.storage.reference.nodes import NODES, node_resource
 from evara_core.storage.resources import scope_in
+from evara_core.storage.signins import user_record
 from evara_core.storage.units import Unit
 
 if TYPE_CHECKING:
@@ -53,8 +55,8 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from sqlalchemy import Engine
 
+    from evara_core.access.authentication import UserRecord
     from evara_core.access.permissions import AccessPolicy
-    from evara_core.access.principal import Principal
     from evara_core.access.tokens import VerifiedToken
     from evara_core.caching.sync import SyncCache
     from evara_core.clock import Clock
@@ -98,6 +100,8 @@ class Parts:
     cache: SyncCache
     stats_ttl_s: float = 2.0
     version: str = "1"
+    audit_key: bytes | None = field(default=None, repr=False)
+    """Signs the chain of the audit log, if there is one."""
 
     def read(self, flow: Statements[T]) -> T:
         """Run *flow* in a transaction that only reads."""
@@ -109,9 +113,26 @@ class Parts:
         with Unit(self.engine) as unit:
             return unit.run(flow)
 
-    def find_principal(self, token: VerifiedToken) -> Principal | None:
-        """Return the active user that a token names, as its row says now."""
-        return self.read(stored_principal(token.subject))
+    def find_principal(self, token: VerifiedToken) -> UserRecord | None:
+        """Return the user that a token names and its sign-in, as the rows say now."""
+        return self.read(user_record(token.subject, token.session_id))
+
+    def act(self, permission: str) -> Act:
+        """Return what the caller of this request does, for the audit log.
+
+        Raises:
+            DeniedError: It may not.
+        """
+        who = current_principal()
+        return Act(
+            principal=who,
+            decision=self.policy.require(who, permission),
+            policy=self.policy,
+            at=self.clock.now(),
+            request_id=request_id(),
+            dialect=self.engine.dialect.name,
+            audit_key=self.audit_key,
+        )
 
 
 def create_app(parts: Parts) -> Flask:
@@ -173,13 +194,18 @@ def _add_alerts(app: Flask, parts: Parts, replies: Replies) -> None:
     @RequirePermission("alerts:write")
     def acknowledge_alert(alert_id: str) -> Response:
         declared_parameters()
-        flow = acknowledge(
-            alert_id,
-            scope=alert_scope(current_principal()),
-            by=current_principal().user_id,
-            at=parts.clock.now(),
-        )
-        return replies.success(alert_shape(parts.write(flow), parts.rule_names))
+        found = parts.write(_acknowledged(alert_id, parts.act("alerts:write")))
+        return replies.success(alert_shape(found, parts.rule_names))
+
+
+def _acknowledged(alert_id: str, act: Act) -> Statements[dict[str, Any]]:
+    """Say that somebody has seen it, and note it in the audit log."""
+    who = act.principal
+    found = yield from acknowledge(alert_id, scope=alert_scope(who), by=who.user_id, at=act.at)
+    told = {**found, "said": "acknowledged"}
+    change = Changed(key=alert_id, before=found, after=told)
+    yield from record_changes(act, "alerts", [change], declared=("said",))
+    return found
 
 
 def _add_dashboard(app: Flask, parts: Parts, replies: Replies) -> None:

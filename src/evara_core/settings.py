@@ -25,6 +25,7 @@ __all__ = [
     "StreamSettings",
     "ThingSpeakSettings",
     "UpkeepSettings",
+    "WorkerSettings",
     "read_settings",
 ]
 
@@ -77,6 +78,11 @@ class AuthSettings(_Group):
 
     max_lifetime_s: Positive = 86_400.0
     """From `iat` to `exp`: a stolen token is good for this long."""
+
+    user_ttl_s: Seconds = 1.0
+    """How long the row of a user is kept, by a process that is the only one: a change by hand
+    counts within this time, one by the process at once. A page that asks eight times a second
+    reads it once. With several `database.processes` each request reads it."""
 
 
 class ApiSettings(_Group):
@@ -167,6 +173,25 @@ class MonitorLimits(_Group):
 
     stop_grace_s: Positive = 3.0
     """How long a stop waits for the batch in hand: everything must end within 5 s."""
+
+
+class WorkerSettings(_Group):
+    """Several processes that share a fleet: `monitor.shards` and `monitor.jobs`."""
+
+    shards: Count = 64
+    """The same in all of them, and more than there will ever be."""
+
+    ttl_s: Positive = 10.0
+    """After a crash others take over so much later."""
+
+    renew_s: Positive = 3.0
+    """Three attempts within a lease."""
+
+    margin_s: Seconds = 1.0
+    """A holder stops so long before its leases end."""
+
+    concurrency: Count = 10
+    """Jobs at once in one process."""
 
 
 class UpkeepSettings(_Group):
@@ -261,9 +286,13 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     stream: StreamSettings = StreamSettings()
     monitor: MonitorLimits = MonitorLimits()
+    worker: WorkerSettings = WorkerSettings()
     upkeep: UpkeepSettings = UpkeepSettings()
     notify: NotifySettings = NotifySettings()
     thingspeak: ThingSpeakSettings = ThingSpeakSettings()
+
+    runs_monitor: bool = True
+    """Whether this process polls, judges and notifies. False: `evara worker` does, in others."""
 
     host: str = "127.0.0.1"
     """This machine only, until somebody says otherwise."""

@@ -24,8 +24,11 @@ from flask_app.application import Parts, create_app
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from contextlib import AbstractAsyncContextManager
 
     from flask import Flask
+
+    from fastapi_app.parts import Parts as AppParts
 
 ROLES = ("superadmin", "distributor", "community_manager", "customer")
 PATHS = (
@@ -55,25 +58,29 @@ OF_THE_FRAMEWORK = {
 }  # fmt: skip
 
 
+def flask_beside(platform: Platform) -> AbstractAsyncContextManager[Flask]:
+    return flask_over(platform.parts)
+
+
 @asynccontextmanager
-async def flask_beside(platform: Platform) -> AsyncIterator[Flask]:
-    engine = blocking_engine_for(platform.parts.engine.url.render_as_string(hide_password=False))
+async def flask_over(parts: AppParts) -> AsyncIterator[Flask]:
+    engine = blocking_engine_for(parts.engine.url.render_as_string(hide_password=False))
     cache = SyncCache(Cache(MemoryStore(clock=SystemClock())))
     async with BlockingPortal() as portal:
         with cache:
             yield create_app(
                 Parts(
                     engine=engine,
-                    verifier=platform.parts.verifier,
-                    policy=platform.parts.policy,
-                    codec=platform.parts.codec,
-                    clock=platform.parts.clock,
-                    ids=platform.parts.ids,
-                    hub=platform.parts.hub,
+                    verifier=parts.verifier,
+                    policy=parts.policy,
+                    codec=parts.codec,
+                    clock=parts.clock,
+                    ids=parts.ids,
+                    hub=parts.hub,
                     cache=cache,
                     portal=portal,
-                    rule_names=platform.parts.rule_names,
-                    version=platform.parts.settings.api.version,
+                    rule_names=parts.rule_names,
+                    version=parts.settings.api.version,
                 )
             )
     engine.dispose()

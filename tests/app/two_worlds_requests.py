@@ -205,6 +205,17 @@ def notified() -> list[Ask]:
     return [*found, ask("POST", f"{top}/dead-letters/replay"), *found]
 
 
+def signed_out() -> list[Ask]:
+    return [
+        ask("POST", "/api/auth/sign-out"),
+        *(
+            ask("POST", "/api/users/{user_id}/sign-out", f"/api/users/{each}/sign-out")
+            for each in PEOPLE["users"]
+            if each != "caller"
+        ),
+    ]
+
+
 def around() -> list[Ask]:
     return [
         ask("GET", path)
@@ -357,6 +368,7 @@ REQUESTS: tuple[Ask, ...] = (
     *writes(),
     *says(),
     *notified(),
+    *signed_out(),
     *reads(),
     *endings(),
     *reads(),

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from evara_core.storage.statements import Statements
 
-__all__ = ["CALLERS", "Place", "World", "world"]
+__all__ = ["CALLERS", "Place", "World", "another", "caller", "world"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +159,18 @@ async def world(
     await _fill(engine, before, of=None)
     await _fill(engine, mine, of=caller(role))
     await _fill(engine, after, of=None)
+    try:
+        async with another(url, issuer=issuer, clock=clock) as made:
+            yield made
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def another(url: str, *, issuer: TokenIssuer, clock: ManualClock) -> AsyncIterator[World]:
+    """Yield an application over a database, as another process would run it."""
     settings = Settings(
-        database=DatabaseSettings(url=SecretStr(url)),
+        database=DatabaseSettings(url=SecretStr(url), processes=2),
         api=ApiSettings(
             cursor_keys=(SecretStr("a key of sixteen or more"),),
             # No time passes while all of it is asked.
@@ -168,6 +178,7 @@ async def world(
             writes_per_minute=100_000,
         ),
     )
+    engine = engine_for(url)
     bus = MemoryBus(new_epoch=lambda: "b")
     parts = Parts(
         settings=settings,

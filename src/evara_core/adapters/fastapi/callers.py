@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias
 
 from evara_core._optional import provided_by
-from evara_core.access.authentication import Caller
+from evara_core.access.authentication import Caller, UserRecord, identify
 from evara_core.access.permissions import AccessPolicy, Decision
 from evara_core.access.principal import Principal
 from evara_core.access.tokens import TokenVerifier, VerifiedToken, bearer_token
-from evara_core.errors import ConfigurationError, UnauthenticatedError
+from evara_core.errors import ConfigurationError
 
 with provided_by("fastapi", package="fastapi"):
     from fastapi import Depends, Request
@@ -34,8 +34,12 @@ __all__ = [
     "guard_of",
 ]
 
-FindPrincipal: TypeAlias = Callable[[VerifiedToken], Awaitable[Principal | None]]
-"""Return the active user that a token names, as its row says now; None: there is none."""
+FindPrincipal: TypeAlias = Callable[[VerifiedToken], Awaitable[UserRecord | Principal | None]]
+"""Return the user that a token names, as its row says now; None: there is none.
+
+With a `UserRecord` (`storage.signins.user_record`, `storage.user_cache.CachedUsers`) it also
+counts whether the user is active and the sign-in was ended. A `Principal` is taken for active.
+"""
 
 _STATE: Final = "evara_guard"
 _CALLER: Final = "evara_caller"
@@ -56,11 +60,10 @@ class Guard:
             UnauthenticatedError: No token, a bad one, or one of nobody.
         """
         token = self.verifier.verify(bearer_token(authorization))
-        principal = await self.find_principal(token)
-        if principal is None:
-            reason = "user_unknown_or_inactive"
-            raise UnauthenticatedError(reason)
-        return Caller(principal=principal, token=token)
+        found = await self.find_principal(token)
+        if isinstance(found, Principal):
+            return Caller(principal=found, token=token)
+        return identify(token, found)
 
 
 def keep_guard(app: Any, guard: Guard) -> None:  # noqa: ANN401 - a FastAPI, or a router of one

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 from typing_extensions import override
 
 from evara_core._optional import provided_by
-from evara_core.access.authentication import Caller
+from evara_core.access.authentication import Caller, identify
+from evara_core.access.principal import Principal
 from evara_core.access.tokens import bearer_token
-from evara_core.errors import ConfigurationError, UnauthenticatedError
+from evara_core.errors import ConfigurationError
 
 with provided_by("flask", package="flask"):
     from flask import Flask, current_app, g, request
@@ -24,8 +25,8 @@ with provided_by("flask", package="flask"):
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from evara_core.access.authentication import UserRecord
     from evara_core.access.permissions import AccessPolicy
-    from evara_core.access.principal import Principal
     from evara_core.access.tokens import VerifiedToken
 
 __all__ = [
@@ -61,8 +62,12 @@ class Guard:
     """What `init_app` was given to decide with."""
 
     verifier: Verifies
-    find_principal: Callable[[VerifiedToken], Principal | None]
-    """Return the active user that a token names, as its row says now; None: there is none."""
+    find_principal: Callable[[VerifiedToken], UserRecord | Principal | None]
+    """Return the user that a token names, as its row says now; None: there is none.
+
+    With a `UserRecord` (`storage.signins.user_record`) it also counts whether the user is active
+    and the sign-in was ended. A `Principal` is taken for active.
+    """
 
     policy: AccessPolicy
 
@@ -73,11 +78,10 @@ class Guard:
             UnauthenticatedError: No token, a bad one, or one of nobody.
         """
         token = self.verifier.verify(bearer_token(authorization))
-        principal = self.find_principal(token)
-        if principal is None:
-            reason = "user_unknown_or_inactive"
-            raise UnauthenticatedError(reason)
-        return Caller(principal=principal, token=token)
+        found = self.find_principal(token)
+        if isinstance(found, Principal):
+            return Caller(principal=found, token=token)
+        return identify(token, found)
 
 
 def keep_guard(app: Flask, guard: Guard) -> None:
