@@ -33,7 +33,7 @@ from evara_core.realtime.listeners import Listener
 from evara_core.realtime.redis import RedisBus
 from evara_core.realtime.snapshots import snapshot
 from evara_core.realtime.wire import Reconnect
-from evara_core.serialization import dump_json
+from evara_core.serialization import dump_json, load_json
 from evara_core.storage.engine import engine_for
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.statements import Query
@@ -45,6 +45,8 @@ LIMITS = HubLimits(
 )
 RECONNECT = Reconnect(shortest_ms=1, longest_ms=50)
 CLOCK = SystemClock()
+NEWEST = 100
+"""Readings of a snapshot, the newest: several of each node."""
 
 
 async def work(database: str, redis: str) -> None:
@@ -56,7 +58,7 @@ async def work(database: str, redis: str) -> None:
             clock=CLOCK,
             sleep=anyio.sleep,
             settings=MonitorSettings(
-                relay_interval_s=0.02, relay_batch=50, first_backoff_s=0.05, max_backoff_s=0.2
+                relay_interval_s=0.02, relay_batch=200, first_backoff_s=0.05, max_backoff_s=0.2
             ),
             counters=Counters(),
         )
@@ -78,17 +80,27 @@ def application(hub: Hub, database: str) -> Starlette:
         )
         return EventStreamResponse(subscription, reconnect=RECONNECT)
 
-    async def read() -> list[str]:
-        def alerts() -> Any:
-            answer = yield Query(select(outbox.c.message_id).where(outbox.c.kind == "alert"))
-            return [row.message_id for row in answer.rows]
+    async def read() -> dict[str, Any]:
+        def found() -> Any:
+            columns = outbox.c
+            told = yield Query(select(columns.message_id).where(columns.kind == "alert"))
+            newest = yield Query(
+                select(columns.key, columns.body)
+                .where(columns.kind == "reading")
+                .order_by(columns.sequence.desc())
+                .limit(NEWEST)
+            )
+            return {
+                "alerts": [row.message_id for row in told.rows],
+                "newest": {row.key: load_json(row.body)["n"] for row in reversed(newest.rows)},
+            }
 
         async with AsyncUnit(engine, reads_only=True) as unit:
-            return await unit.run(alerts())
+            return await unit.run(found())
 
     async def current(request: Request) -> Response:
-        found = await snapshot(hub, read)
-        return Response(dump_json({"position": found.position, "alerts": found.data}))
+        answer = await snapshot(hub, read)
+        return Response(dump_json({"position": answer.position, **answer.data}))
 
     socket = SocketEndpoint(
         hub, authenticate=authenticate, elapsed_s=CLOCK.elapsed_s, reconnect=RECONNECT
