@@ -14,6 +14,7 @@ from evara_core.access.authentication import identify
 from evara_core.access.roles import built_in_policy
 from evara_core.access.sealing import UnsealedSealer
 from evara_core.access.tenancy import topics_of
+from evara_core.access.verified import VerifiedTokenCache
 from evara_core.adapters.fastapi.service import Service
 from evara_core.api.limits import MemoryRateLimits
 from evara_core.api.usage import UsageReport
@@ -113,7 +114,7 @@ class Parts:
         self.settings = settings
         self.engine = engine
         self.bus = bus
-        self.verifier = verifier
+        self.verifier = VerifiedTokenCache(verifier, verifier.keys, clock=system)
         self.monitor = monitor
         self.rule_watch = rule_watch
         self.demo = demo

@@ -102,6 +102,11 @@ class TokenVerifier:
         self._clock = clock
         self._subject = re.compile(profile.subject_pattern)
 
+    @property
+    def keys(self) -> KeySource:
+        """The keys that are believed: for `access.verified.VerifiedTokenCache`."""
+        return self._keys
+
     def verify(self, token: str) -> VerifiedToken:
         """Return what *token* is believed.
 

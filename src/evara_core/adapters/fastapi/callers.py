@@ -14,7 +14,10 @@ from evara_core._optional import provided_by
 from evara_core.access.authentication import Caller, UserRecord, identify
 from evara_core.access.permissions import AccessPolicy, Decision
 from evara_core.access.principal import Principal
+from evara_core.access.probes import ProbeCounter
 from evara_core.access.tokens import TokenVerifier, VerifiedToken, bearer_token
+from evara_core.access.verified import VerifiedTokenCache
+from evara_core.adapters.starlette.request_ids import asked_by
 from evara_core.errors import ConfigurationError
 
 with provided_by("fastapi", package="fastapi"):
@@ -28,6 +31,7 @@ __all__ = [
     "Public",
     "RequirePermission",
     "caller_of",
+    "count_refusal",
     "current_caller",
     "current_principal",
     "decision_of",
@@ -49,9 +53,13 @@ _CALLER: Final = "evara_caller"
 class Guard:
     """What `install` was given to decide with."""
 
-    verifier: TokenVerifier
+    verifier: TokenVerifier | VerifiedTokenCache
+    """The latter saves the time of the signature, a tenth of a small request."""
+
     find_principal: FindPrincipal
     policy: AccessPolicy
+    probes: ProbeCounter | None = None
+    """Counts noes by principal, in the log."""
 
     async def caller(self, authorization: str | None) -> Caller:
         """Return who calls.
@@ -82,6 +90,15 @@ def guard_of(request: Request) -> Guard:
         problem = "evara_core.adapters.fastapi.install was not called for this application"
         raise ConfigurationError(problem)
     return guard
+
+
+def count_refusal(request: Request, error: Exception) -> None:
+    """Count *error* against who calls, if the guard counts and the caller is known."""
+    probes = guard_of(request).probes
+    caller = request.scope.get("state", {}).get(_CALLER)
+    if probes is not None and isinstance(caller, Caller):
+        asked = asked_by(request)
+        probes.refused(caller.principal, error, request_id=asked.request_id, path=asked.path)
 
 
 async def caller_of(request: Request) -> Caller:
