@@ -89,7 +89,7 @@ async def open_parts(
     sleep: Sleep | None = None,
     demo: DemoUsers | None = None,
 ) -> AsyncIterator[Parts]:
-    """Yield the parts of an application that also runs the monitor.
+    """Yield the parts of an application that also runs the monitor, if the settings say so.
 
     *rules* and *kinds* are the default ones unless told otherwise. *speed* is how many seconds
     of *clock* pass in one second, and *sleep* how the monitor waits if not at that speed.
@@ -114,6 +114,18 @@ async def open_parts(
             settings=monitor_settings(settings, speed=speed),
             sleep=sleep,
         )
+        if not settings.runs_monitor:
+            yield Parts(
+                settings=settings,
+                engine=engine,
+                bus=bus,
+                verifier=verifier,
+                rules=rules,
+                clock=clock,
+                demo=demo,
+                sealer=setup.sealer,
+            )
+            return
         yield Parts(
             settings=settings,
             engine=engine,

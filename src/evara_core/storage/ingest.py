@@ -44,7 +44,7 @@ from evara_core.telemetry.codec import dump_state, dump_values
 from evara_core.telemetry.models import SetAside
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import tzinfo
 
     from sqlalchemy import Engine, Executable
@@ -66,11 +66,20 @@ _LONGEST_BODY = 10_000
 class SqlIngestStore(FencedIngestStore):
     """The reference schema, as the monitor writes to it."""
 
-    def __init__(self, engine: AsyncEngine, *, shard: int = 0, zone: tzinfo = UTC) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        *,
+        shard: int = 0,
+        zone: tzinfo = UTC,
+        also: Callable[[Sequence[NodeUpdate]], Statements[None]] | None = None,
+    ) -> None:
         """Write counters in rows of *shard*: give each process that ingests another one.
 
-        Days of rollups begin at midnight in *zone*, which must not change later.
+        Days of rollups begin at midnight in *zone*, which must not change later. *also* adds
+        to the transaction of each lot, such as jobs: `storage.jobs`.
         """
+        self._also = also
         self._engine = engine
         self._twin = blocking_twin(engine)
         self._dialect = engine.dialect.name
@@ -113,6 +122,7 @@ class SqlIngestStore(FencedIngestStore):
         flow = _fenced(
             ingest(updates, dialect=self._dialect, shard=self._shard, zone=self._zone),
             leases,
+            self._also(updates) if self._also else None,
             dialect=self._dialect,
         )
         if self._twin is not None and not is_observed(self._engine):
@@ -122,10 +132,16 @@ class SqlIngestStore(FencedIngestStore):
 
 
 def _fenced(
-    flow: Statements[IngestReport], leases: Sequence[Lease], *, dialect: str
+    flow: Statements[IngestReport],
+    leases: Sequence[Lease],
+    also: Statements[None] | None,
+    *,
+    dialect: str,
 ) -> Statements[IngestReport]:
-    # Last, when all rows are locked: whoever claims from now on waits for us at these rows.
     report = yield from flow
+    if also is not None:
+        yield from also
+    # Last, when all rows are locked: whoever claims from now on waits for us at these rows.
     yield from refuse_lost(leases, dialect=dialect)
     return report
 
