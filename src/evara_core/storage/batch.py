@@ -31,7 +31,7 @@ from evara_core.storage.statements import Query
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Column, Table
+    from sqlalchemy import Column, ColumnElement, Table
 
     from evara_core.api.batch import Batch, BatchItem, BatchSpec
     from evara_core.query.ast import Condition
@@ -72,6 +72,7 @@ class BatchWriter:
         shown: Sequence[str],
         etag: Callable[[Mapping[str, Any]], str] | None = None,
         revision: str | None = None,
+        read_as: Mapping[str, ColumnElement[Any]] | None = None,
     ) -> None:
         """Declare how records are written.
 
@@ -83,6 +84,8 @@ class BatchWriter:
             shown: What results show, by name.
             etag: The entity tag of a record, of all columns. None: items have none.
             revision: The column that counts the updates of a record, by name.
+            read_as: What is read in place of columns, by name: where a part of what is
+                written is kept elsewhere.
         """
         self._spec = spec
         self._table = table
@@ -91,6 +94,7 @@ class BatchWriter:
         self._etag = etag
         self._revision = revision
         self._key = columns[spec.key.field.name]
+        self._read_as = {**columns, **(read_as or {})}
 
     def write(
         self,
@@ -244,7 +248,7 @@ class BatchWriter:
             return {}
         names = list(self._columns)
         keys = [self._key_of(item) for item in items]
-        statement = select(*(self._columns[name].label(name) for name in names)).where(
+        statement = select(*(self._read_as[name].label(name) for name in names)).where(
             self._key.in_(keys), compile_criteria(scope, self._columns)
         )
         answer = yield Query(statement.with_for_update() if is_locked else statement)

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 
 from evara_core.access.principal import Principal
 from evara_core.storage.bulk import insert_rows, storable_json
+from evara_core.storage.configs import STANDARD_CONFIGS
 from evara_core.storage.counters import STATUS, Counts, add_counts
 from evara_core.storage.mappings import put_mappings
 from evara_core.storage.readings import node_keys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from evara_core.storage.configs import ConfigTables
     from evara_core.storage.statements import Statements
     from evara_core.telemetry.mapping import ChannelMapping
     from evara_core.telemetry.models import Node
@@ -130,17 +132,23 @@ def principal(user_id: str) -> Statements[Principal | None]:
     return None
 
 
-def add_nodes(records: Sequence[NodeRecord], *, dialect: str) -> Statements[None]:
+def add_nodes(
+    records: Sequence[NodeRecord], *, configs: ConfigTables = STANDARD_CONFIGS, dialect: str
+) -> Statements[None]:
     """Put in nodes that have never reported, with their channels.
 
     Raises:
-        ConflictError: One is there already, or names a tenant that is not.
+        ConflictError: One is there already, names a tenant that is not, or has a size that can
+            be none, such as a tank 0 cm high.
     """
     if not records:
         return
-    yield insert_rows(nodes, _node_rows(records), dialect=dialect)
+    yield insert_rows(nodes, _node_rows(records, configs), dialect=dialect)
     ids = [record.node.node_id for record in records]
     keys = yield from node_keys(ids, dialect=dialect)
+    found = [record.node for record in records]
+    sizes = [(keys[node.node_id], node.kind, node.config) for node in found]
+    yield from configs.put(sizes)
     yield insert_rows(node_operational_state, _state_rows(list(keys.values())), dialect=dialect)
     mapped = [
         (keys[record.node.node_id], record.mapping, record.read_key)
@@ -154,7 +162,7 @@ def add_nodes(records: Sequence[NodeRecord], *, dialect: str) -> Statements[None
     yield from add_counts(counts, dialect=dialect)
 
 
-def _node_rows(records: Sequence[NodeRecord]) -> dict[str, list[Any]]:
+def _node_rows(records: Sequence[NodeRecord], configs: ConfigTables) -> dict[str, list[Any]]:
     found = [record.node for record in records]
     places = ("location_name", "latitude", "longitude", "capacity_l", "capacity_text")
     return {
@@ -165,7 +173,7 @@ def _node_rows(records: Sequence[NodeRecord]) -> dict[str, list[Any]]:
         "label": [node.label for node in found],
         "kind": [node.kind for node in found],
         "category": [node.category for node in found],
-        "config": [storable_json(node.config) for node in found],
+        "config": [storable_json(configs.rest(node.kind, node.config)) for node in found],
         "expected_interval_s": [node.expected_interval_s for node in found],
         "in_maintenance": [node.in_maintenance for node in found],
         "gateway_id": [node.gateway_id for node in found],

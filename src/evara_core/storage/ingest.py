@@ -24,6 +24,7 @@ from evara_core.storage.bulk import (
     storable_text,
     update_rows,
 )
+from evara_core.storage.configs import STANDARD_CONFIGS
 from evara_core.storage.counters import STATUS, Counts, add_counts, health_name
 from evara_core.storage.engine import blocking_twin, is_observed
 from evara_core.storage.episodes import Told, store_alert_states, store_transitions
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
     from evara_core.monitor.leases import Lease
     from evara_core.monitor.ports import NodeUpdate, Watched
+    from evara_core.storage.configs import ConfigTables
     from evara_core.storage.statements import Statements
     from evara_core.telemetry.models import Reading
     from evara_core.telemetry.state import NodeState
@@ -72,6 +74,7 @@ class SqlIngestStore(FencedIngestStore):
         *,
         shard: int = 0,
         zone: tzinfo = UTC,
+        configs: ConfigTables = STANDARD_CONFIGS,
         also: Callable[[Sequence[NodeUpdate]], Statements[None]] | None = None,
     ) -> None:
         """Write counters in rows of *shard*: give each process that ingests another one.
@@ -85,11 +88,12 @@ class SqlIngestStore(FencedIngestStore):
         self._dialect = engine.dialect.name
         self._shard = shard
         self._zone = zone
+        self._configs = configs
 
     @override
     async def watched(self) -> Sequence[Watched]:
         async with AsyncUnit(self._engine, reads_only=True) as unit:
-            return await unit.run(watched())
+            return await unit.run(watched(configs=self._configs))
 
     @override
     async def watched_in(self, shards: Collection[int], *, of: int) -> Sequence[Watched]:
@@ -99,7 +103,7 @@ class SqlIngestStore(FencedIngestStore):
             found = await self.watched()
             return [one for one in found if shard_of(one.node.node_id, shards=of) in shards]
         async with AsyncUnit(self._engine, reads_only=True) as unit:
-            return await unit.run(watched(in_shards(shards, of=of)))
+            return await unit.run(watched(in_shards(shards, of=of), configs=self._configs))
 
     @override
     async def ingest(self, updates: Sequence[NodeUpdate]) -> IngestReport:

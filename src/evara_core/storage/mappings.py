@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from evara_core.errors import InvalidMappingError, NotFoundError
 from evara_core.storage.bulk import among, insert_rows
+from evara_core.storage.configs import STANDARD_CONFIGS
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
     field_mappings,
@@ -177,7 +178,9 @@ def held_node(node_id: str, *, is_locked: bool = True) -> Statements[Row[Any]]:
         NotFoundError: The node is not known.
     """
     statement = (
-        select(nodes).join_from(nodes, node_operational_state).where(nodes.c.node_id == node_id)
+        select(nodes, STANDARD_CONFIGS.sizes)
+        .join_from(nodes, node_operational_state)
+        .where(nodes.c.node_id == node_id)
     )
     answer = yield Query(statement.with_for_update() if is_locked else statement)
     for row in answer.rows:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from evara_core.errors import NotFoundError
+from evara_core.storage.configs import STANDARD_CONFIGS
 from evara_core.storage.criteria import compile_criteria
 from evara_core.storage.lists import ListSource
 from evara_core.storage.node_includes import NODE_INCLUDES
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
 
     from evara_core.query.ast import Condition
+    from evara_core.storage.configs import ConfigTables
     from evara_core.storage.criteria import Columns
     from evara_core.storage.statements import Statements
 
@@ -55,13 +57,13 @@ NODE_COLUMNS: Columns = {
     "values": _state["values"],
     "expected_interval_s": nodes.c.expected_interval_s,
     "in_maintenance": nodes.c.in_maintenance,
-    "config": nodes.c.config,
+    "config": STANDARD_CONFIGS.whole,
     "channel_id": thingspeak_mappings.c.channel_id,
 }
 """Public names of a node's columns. `values` is what `telemetry.codec.dump_values` writes."""
 
 
-def node_list(*, is_indexed: bool = True) -> ListSource:
+def node_list(*, is_indexed: bool = True, configs: ConfigTables = STANDARD_CONFIGS) -> ListSource:
     """Return the list of nodes, over `NODE_COLUMNS`: one statement for each page.
 
     And one for each of `NODE_INCLUDES` that is asked for.
@@ -71,28 +73,32 @@ def node_list(*, is_indexed: bool = True) -> ListSource:
     Args:
         is_indexed: Search by the index that the migration made on SQLite. False where it could
             not, for want of FTS5. PostgreSQL finds out by itself.
+        configs: Which kinds have a table for their configuration.
     """
+    columns = {**NODE_COLUMNS, "config": configs.whole}
     search = SearchIndex(key=nodes.c.node_key, name="nodes_search") if is_indexed else None
-    return ListSource(node_selected(), NODE_COLUMNS, includes=NODE_INCLUDES, search=search)
+    return ListSource(node_selected(configs), columns, includes=NODE_INCLUDES, search=search)
 
 
-def node_record(node_id: str, *, scope: Condition) -> Statements[dict[str, Any]]:
+def node_record(
+    node_id: str, *, scope: Condition, configs: ConfigTables = STANDARD_CONFIGS
+) -> Statements[dict[str, Any]]:
     """End with one node by the names of `NODE_COLUMNS`.
 
     Raises:
         NotFoundError: There is none in *scope*, which is a condition over the same names.
     """
-    answer = yield Query(
-        node_selected().where(nodes.c.node_id == node_id, compile_criteria(scope, NODE_COLUMNS))
-    )
+    criteria = compile_criteria(scope, NODE_COLUMNS)
+    answer = yield Query(node_selected(configs).where(nodes.c.node_id == node_id, criteria))
     for row in answer.rows:
         return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     raise NotFoundError("node")
 
 
-def node_selected() -> Select[Any]:
+def node_selected(configs: ConfigTables = STANDARD_CONFIGS) -> Select[Any]:
     """Return the statement that has `NODE_COLUMNS`, one row for each node."""
-    columns = [column.label(name) for name, column in NODE_COLUMNS.items()]
+    named = {**NODE_COLUMNS, "config": configs.whole}
+    columns = [column.label(name) for name, column in named.items()]
     mapped = thingspeak_mappings.c.node_key == nodes.c.node_key
     return (
         select(nodes)

@@ -32,8 +32,10 @@ REFERENCE_POLICY = TenancyPolicy(
         "communities": TableRule(distributor_id="distributor_id", community_id="community_id"),
         "counters": _LOOKED_AT,
         "customers": _OWNED,
+        "deep_configs": _OF_A_NODE,
         "distributors": TableRule(distributor_id="distributor_id", is_read_only=True),
         "field_mappings": _OF_A_NODE,
+        "flow_configs": _OF_A_NODE,
         "mapping_history": _OF_A_NODE,
         "node_operational_state": _OF_A_NODE,
         "notification_receivers": _OF_A_DISTRIBUTOR,
@@ -41,6 +43,7 @@ REFERENCE_POLICY = TenancyPolicy(
         "readings": _OF_A_NODE,
         "rollup_marks": _OF_A_NODE,
         "rollups": _OF_A_NODE,
+        "tank_configs": _OF_A_NODE,
         "thingspeak_mappings": _OF_A_NODE,
         "users": _LOOKED_AT,
     }

@@ -10,6 +10,7 @@ from sqlalchemy import select, true
 from evara_core.access.tenancy import Tenancy
 from evara_core.monitor.ports import Watched
 from evara_core.serialization import dump_json, load_json
+from evara_core.storage.configs import STANDARD_CONFIGS
 from evara_core.storage.episodes import load_alert_state
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import (
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
 
     from evara_core.alerts.episodes import AlertState
+    from evara_core.storage.configs import ConfigTables
     from evara_core.storage.statements import Statements
 
 __all__ = ["mapping_version", "node_from", "watched"]
 
 
-def watched(within: ColumnElement[bool] | None = None) -> Statements[list[Watched]]:
+def watched(
+    within: ColumnElement[bool] | None = None, *, configs: ConfigTables = STANDARD_CONFIGS
+) -> Statements[list[Watched]]:
     """End with every node that has a channel, in the order of their making.
 
     Three statements, whatever the number of nodes. *within* is a condition on `nodes`.
@@ -44,6 +48,7 @@ def watched(within: ColumnElement[bool] | None = None) -> Statements[list[Watche
     answer = yield Query(
         select(
             nodes,
+            configs.sizes,
             node_operational_state,
             thingspeak_mappings,
             thingspeak_mappings.c.revision.label("mapping_revision"),
@@ -69,7 +74,7 @@ def watched(within: ColumnElement[bool] | None = None) -> Statements[list[Watche
 
 
 def node_from(row: Row[Any]) -> Node:
-    """Return the node of a row that has the columns of `nodes`."""
+    """Return the node of a row that has the columns of `nodes`, and `ConfigTables.sizes`."""
     return Node(
         node_id=row.node_id,
         label=row.label,
@@ -80,7 +85,7 @@ def node_from(row: Row[Any]) -> Node:
             community_id=row.community_id,
             customer_id=row.customer_id,
         ),
-        config=row.config,
+        config={**row.config, **row.sizes},
         expected_interval_s=row.expected_interval_s,
         in_maintenance=row.in_maintenance,
         gateway_id=row.gateway_id,

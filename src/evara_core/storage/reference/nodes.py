@@ -13,15 +13,17 @@ from evara_core.access.tenancy import Tenancy
 from evara_core.api.batch import BatchSpec, Operation
 from evara_core.api.bodies import Writable
 from evara_core.api.conditional import version_etag
-from evara_core.errors import InvalidBodyError, InvalidParameterError, NotFoundError
+from evara_core.errors import InvalidBodyError, InvalidParameterError
 from evara_core.query.ast import SortKey
 from evara_core.query.spec import EQUALITY, ORDERING, Field, FieldType, ListSpec, Operator
-from evara_core.storage.batch import BatchWriter
 from evara_core.storage.bulk import among, insert_rows, storable_json
+from evara_core.storage.configs import STANDARD_CONFIGS
 from evara_core.storage.counters import ALERTS, STATUS, Counts, add_counts, health_name
+from evara_core.storage.mappings import held_node
 from evara_core.storage.node_includes import NODE_INCLUDES
 from evara_core.storage.nodes import NODE_COLUMNS, node_list, node_selected
 from evara_core.storage.readings import node_keys
+from evara_core.storage.reference.node_writer import NodeWriter
 from evara_core.storage.reference.readings import metrics_of
 from evara_core.storage.resources import Aftermath, Resource, Writing, scope_in
 from evara_core.storage.statements import Query
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Row
 
     from evara_core.storage.batch import Change
+    from evara_core.storage.configs import ConfigTables
     from evara_core.storage.recording import Act
     from evara_core.storage.statements import Statements
     from evara_core.telemetry.kinds import KindRegistry
@@ -209,6 +212,7 @@ def node_resource(
     *,
     new_id: Callable[[], object],
     kinds: KindRegistry = STANDARD_KINDS,
+    configs: ConfigTables = STANDARD_CONFIGS,
     is_indexed: bool = True,
 ) -> Resource:
     """Return nodes as clients may list, read and write them.
@@ -216,6 +220,7 @@ def node_resource(
     Args:
         new_id: Makes the id of a new one.
         kinds: What nodes can be.
+        configs: Which of them have a table for their configuration.
         is_indexed: See `storage.nodes.node_list`.
     """
     batch = BatchSpec(
@@ -237,14 +242,14 @@ def node_resource(
             "updated_at": act.at,
         }
 
-    writer = BatchWriter(batch, nodes, columns, shown=_OWN, etag=_etag, revision="revision")
+    writer = NodeWriter(batch, columns, shown=_OWN, etag=_etag, configs=configs)
     return Resource(
         name="nodes",
         what="node",
         spec=NODES,
-        source=node_list(is_indexed=is_indexed),
+        source=node_list(is_indexed=is_indexed, configs=configs),
         columns=NODE_COLUMNS,
-        selected=node_selected(),
+        selected=node_selected(configs),
         etag=_etag,
         detail=_detail,
         scopes=lambda principal: {"alerts": scope_in("alert_history", principal)},
@@ -391,8 +396,4 @@ def stored_node(node_id: str) -> Statements[Node]:
     Raises:
         NotFoundError: There is none.
     """
-    answer = yield Query(select(nodes).where(nodes.c.node_id == node_id))
-    for row in answer.rows:
-        return node_from(row)
-    what = "node"
-    raise NotFoundError(what)
+    return node_from((yield from held_node(node_id, is_locked=False)))

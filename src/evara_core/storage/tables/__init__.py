@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evara_core.storage.tables.alerts import alert_history, alert_states
 from evara_core.storage.tables.base import metadata
+from evara_core.storage.tables.configs import deep_configs, flow_configs, tank_configs
 from evara_core.storage.tables.delivery import counters, outbox
 from evara_core.storage.tables.fleet import (
     field_mappings,
@@ -54,10 +55,12 @@ __all__ = [
     "communities",
     "counters",
     "customers",
+    "deep_configs",
     "deliveries",
     "distributors",
     "ended_sessions",
     "field_mappings",
+    "flow_configs",
     "idempotency_keys",
     "leases",
     "mapping_history",
@@ -75,6 +78,7 @@ __all__ = [
     "rollup_marks",
     "rollups",
     "set_aside",
+    "tank_configs",
     "thingspeak_mappings",
     "upkeep_runs",
     "users",

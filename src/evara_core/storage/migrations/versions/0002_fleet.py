@@ -11,6 +11,43 @@ from evara_core.storage.types import Id, Json, Measure, UtcDateTime
 revision = "0002"
 down_revision = "0001"
 
+_CONFIGS = (
+    (
+        "tank_configs",
+        (
+            "height_cm",
+            "diameter_cm",
+            "length_cm",
+            "width_cm",
+            "capacity_l",
+            "sensor_height_cm",
+        ),
+        {
+            "height_is_positive": "height_cm > 0",
+            "diameter_is_positive": "diameter_cm > 0",
+            "length_is_positive": "length_cm > 0",
+            "width_is_positive": "width_cm > 0",
+            "capacity_is_positive": "capacity_l > 0",
+            "sensor_is_above_the_floor": "sensor_height_cm > 0",
+        },
+    ),
+    (
+        "deep_configs",
+        ("depth_m", "pump_depth_m", "static_level_m"),
+        {
+            "depth_is_positive": "depth_m > 0",
+            "pump_is_below_the_ground": "pump_depth_m > 0",
+            "pump_is_in_the_hole": "pump_depth_m <= depth_m",
+            "water_is_in_the_hole": "static_level_m <= depth_m",
+        },
+    ),
+    (
+        "flow_configs",
+        ("pulses_per_l", "max_flow_l_per_min"),
+        {"pulses_are_positive": "pulses_per_l > 0", "flow_is_positive": "max_flow_l_per_min > 0"},
+    ),
+)
+
 
 def upgrade() -> None:
     op.create_table(
@@ -76,6 +113,7 @@ def upgrade() -> None:
         "nodes",
         ["distributor_id", "created_at", "node_id"],
     )
+    _create_configs()
     op.create_table(
         "thingspeak_mappings",
         sa.Column("node_key", sa.Integer(), nullable=False),
@@ -153,8 +191,30 @@ def upgrade() -> None:
     )
 
 
+def _create_configs() -> None:
+    for table, sizes, checks in _CONFIGS:
+        op.create_table(
+            table,
+            sa.Column("node_key", sa.Integer(), nullable=False),
+            *(sa.Column(name, Measure) for name in sizes),
+            *(
+                sa.CheckConstraint(rule, name=op.f(f"ck_{table}_{name}"))
+                for name, rule in checks.items()
+            ),
+            sa.ForeignKeyConstraint(
+                ["node_key"],
+                ["nodes.node_key"],
+                name=op.f(f"fk_{table}_node_key_nodes"),
+                ondelete="CASCADE",
+            ),
+            sa.PrimaryKeyConstraint("node_key", name=op.f(f"pk_{table}")),
+        )
+
+
 def downgrade() -> None:
     op.drop_table("node_operational_state")
     op.drop_table("field_mappings")
     op.drop_table("thingspeak_mappings")
+    for table, _, _ in _CONFIGS:
+        op.drop_table(table)
     op.drop_table("nodes")
