@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from evara_core.caching.cache import Cache
+from evara_core.caching.codecs import BytesCodec
 from evara_core.caching.entries import Freshness
 from evara_core.caching.keys import CacheKey
+from evara_core.caching.results import Request
 from evara_core.errors import UpstreamError
 from evara_core.testing.clock import ManualClock
 from evara_core.testing.shared_cache import MemorySharedStore
@@ -134,6 +136,23 @@ class SharedCacheMachine(RuleBasedStateMachine):
         process = self.processes[who]
         task = self.loop.create_task(self.read(process.cache))
         self.reads.append(Read(task, who, process.must_see))
+        self.settle()
+
+    async def refresh(self, cache: Cache) -> int:
+        request = Request(
+            key=KEY.text,
+            text=KEY.text,
+            tags=cache.tags_of(KEY.region, ["a"]),
+            freshness=FRESHNESS,
+            codec=BytesCodec(),
+        )
+        return int(await cache.reload(request, self.load))
+
+    @rule(who=processes)
+    def begin_to_refresh(self, who: str) -> None:
+        # It loads from now on, whoever else loads: it sees what the database has now.
+        task = self.loop.create_task(self.refresh(self.processes[who].cache))
+        self.reads.append(Read(task, who, self.version))
         self.settle()
 
     @precondition(lambda self: self.loads)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -19,6 +22,7 @@ from evara_core.caching.entries import Freshness
 from evara_core.caching.keys import CacheKey
 from evara_core.caching.redis import RedisStore, redis_client
 from evara_core.caching.redis_backplane import RedisBackplane
+from evara_core.testing.clock import ManualClock
 from evara_core.testing.processes import LocalServer
 from evara_core.testing.servers import start_redis
 
@@ -45,7 +49,7 @@ class Source:
 
 @asynccontextmanager
 async def process(
-    url: str, *, deadline_s: float = 2.0, hears: bool = False, **options: float
+    url: str, *, deadline_s: float = 2.0, hears: bool = False, **options: Any
 ) -> AsyncIterator[Cache]:
     """A cache as another process has it."""
     client = redis_client(url, timeout_s=deadline_s)
@@ -288,6 +292,71 @@ async def test_a_redis_that_forgets_everything_revives_nothing(redis_url: str) -
                 assert time.monotonic() - began_s < 10
                 await asyncio.sleep(0.005)
         await admin.aclose()
+
+
+async def test_clocks_of_processes_need_not_agree(redis_url: str) -> None:
+    source, wrong = Source(), 0
+    ahead = ManualClock(start=datetime(2040, 1, 1, tzinfo=UTC))
+    ahead.advance(400 * 86_400)
+    behind = ManualClock(start=datetime(1990, 1, 1, tzinfo=UTC))
+    async with (
+        process(redis_url, clock=ahead) as one,
+        process(redis_url, clock=behind) as other,
+        process(redis_url) as third,
+    ):
+        for number in range(30):
+            source.version += 1
+            teller = (one, other, third)[number % 3]
+            if number % 2:
+                await teller.invalidate(KEY)
+            else:
+                await teller.invalidate(tags=["a"])
+            loads = source.loads
+            for reader in (other, third, one):
+                wrong += await read(reader, source) != source.version
+            wrong += source.loads != loads + 1
+
+    assert wrong == 0
+
+
+@pytest.mark.slow
+async def test_a_replica_that_takes_over_without_the_last_invalidation_is_told_again(
+    own_redis: LocalServer,
+) -> None:
+    replica = start_redis()
+    source = Source()
+    primary, copy = Redis.from_url(own_redis.url), Redis.from_url(replica.url)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    await primary.config_set("port", port)
+    await copy.execute_command("REPLICAOF", "127.0.0.1", port)
+    try:
+        async with process(own_redis.url) as one, process(own_redis.url) as other:
+            await read(one, source)
+            assert await primary.wait(1, 10_000) == 1
+            await copy.execute_command("REPLICAOF", "NO", "ONE")
+            source.version += 1
+            await other.invalidate(tags=["a"])
+            own_redis.crash()
+            take_over(one, copy)
+            take_over(other, copy)
+
+            assert await read(other, source) == source.version
+            assert await read(other, source) == source.version
+            assert await read(one, source) == source.version
+            async with process(replica.url) as third:
+                assert await read(third, source) == source.version
+    finally:
+        await primary.aclose()
+        await copy.aclose()
+        replica.remove()
+
+
+def take_over(cache: Cache, client: Redis) -> None:
+    """Let the cache ask another server, as a client with Sentinel does."""
+    assert cache._tier is not None
+    cache._tier._store = RedisStore(client, deadline_s=5)
 
 
 async def test_a_redis_that_evicts_is_never_wrong(own_redis: LocalServer) -> None:
