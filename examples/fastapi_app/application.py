@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.staticfiles import StaticFiles
 
+from evara_core.access.probes import ProbeCounter
 from evara_core.adapters.fastapi.alerts import alert_router
 from evara_core.adapters.fastapi.application import install
 from evara_core.adapters.fastapi.callers import Guard
@@ -92,7 +93,12 @@ def create_app(parts: Parts) -> FastAPI:
     )
     replies = Replies(clock=parts.clock, version=parts.settings.api.version)
     metrics = CollectorRegistry()
-    guard = Guard(verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy)
+    guard = Guard(
+        verifier=parts.verifier,
+        find_principal=parts.find_principal,
+        policy=parts.policy,
+        probes=ProbeCounter(clock=parts.clock),
+    )
     app.include_router(_api(parts, parts.service(replies), guard))
     app.include_router(around.router(parts, replies))
     app.include_router(metrics_router(lambda: metrics_bytes(metrics), METRICS_MEDIA_TYPE))
@@ -157,6 +163,7 @@ def _api(parts: Parts, service: Service, guard: Guard) -> APIRouter:
             ids=service.ids,
             sealer=parts.sealer,
             book=book,
+            act=service.act,
         )
     )
     api.include_router(streams.router(parts, service, guard, nodes), responses=_REFUSALS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask, Response, request
 
+from evara_core.access.probes import ProbeCounter
 from evara_core.access.tenancy import cache_key, topics_of
 from evara_core.adapters.answers import Answers
 from evara_core.adapters.flask.application import init_app
@@ -144,7 +145,12 @@ def create_app(parts: Parts) -> Flask:
     _add_alerts(app, parts, replies)
     _add_dashboard(app, parts, replies)
     _add_stream(app, parts, replies)
-    guard = Guard(verifier=parts.verifier, find_principal=parts.find_principal, policy=parts.policy)
+    guard = Guard(
+        verifier=parts.verifier,
+        find_principal=parts.find_principal,
+        policy=parts.policy,
+        probes=ProbeCounter(clock=parts.clock),
+    )
     init_app(app, replies=replies, ids=parts.ids, guard=guard)
     app.wsgi_app = VersionedPaths(  # type: ignore[method-assign] # Flask's documented way
         app.wsgi_app, versions=VERSIONS, prefix="/api"

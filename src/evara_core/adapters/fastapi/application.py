@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from evara_core._optional import provided_by
-from evara_core.adapters.fastapi.callers import Guard, keep_guard
+from evara_core.adapters.fastapi.callers import Guard, count_refusal, keep_guard
 from evara_core.adapters.fastapi.routes import check_routes
 from evara_core.adapters.starlette.middleware import RequestIdMiddleware
 from evara_core.adapters.starlette.replies import Replies
 from evara_core.adapters.validation import details_of
 from evara_core.api.envelope import ErrorDetail
+from evara_core.errors import EvaraError
 from evara_core.ids import IdSource
 
 with provided_by("fastapi", package="fastapi"):
@@ -48,6 +49,7 @@ def install(
     keep_guard(app, guard)
     for kind, handler in replies.handlers().items():
         app.add_exception_handler(kind, handler)
+    app.add_exception_handler(EvaraError, _on_refusal(replies))
     app.add_exception_handler(RequestValidationError, _on_invalid(replies))
     app.add_middleware(RequestIdMiddleware, ids=ids, replies=replies)
 
@@ -58,6 +60,14 @@ def validation_details(error: RequestValidationError) -> list[ErrorDetail]:
     What was sent is not repeated: it may be long, and it may be a secret.
     """
     return details_of(error.errors())
+
+
+def _on_refusal(replies: Replies) -> Callable[[Request, Any], Awaitable[Response]]:
+    async def handler(request: Request, error: EvaraError) -> Response:
+        count_refusal(request, error)
+        return replies.error(request, error)
+
+    return handler
 
 
 def _on_invalid(replies: Replies) -> Callable[[Request, Any], Awaitable[Response]]:

@@ -45,7 +45,9 @@ from evara_core.monitor.delivery import Attempt, Delivery, Outcome
 from evara_core.monitor.webhooks import new_webhook_secret
 from evara_core.serialization import load_json
 from evara_core.storage import deliveries, receivers, routes
+from evara_core.storage.notify_trail import Changing, noted
 from evara_core.storage.receivers import StoredReceiver
+from evara_core.storage.recording import Act
 from evara_core.storage.roster import full_name
 from evara_core.storage.routes import StoredRoute
 from evara_core.storage.statements import Statements
@@ -64,7 +66,8 @@ TEST_PERIOD: Final = timedelta(minutes=1)
 write a receiver must not write to strangers for long."""
 
 Reader = Annotated[Principal, Depends(RequirePermission("notifications:read"))]
-Writer = Annotated[Principal, Depends(RequirePermission("notifications:write"))]
+_WRITES: Final = "notifications:write"
+Writer = Annotated[Principal, Depends(RequirePermission(_WRITES))]
 Name = Annotated[str, Path(max_length=128)]
 Revision = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 Limit = Annotated[int, Query(ge=1, le=deliveries.MAX_LISTED)]
@@ -72,6 +75,7 @@ Limit = Annotated[int, Query(ge=1, le=deliveries.MAX_LISTED)]
 _WRITE_ERRORS: Final = errors_of(*WRITE_ERRORS, "VALIDATION_ERROR")
 
 Run = Callable[[Statements[Any]], Awaitable[Any]]
+MakeAct = Callable[[Request, Principal, str], Act]
 
 
 class _Desk:
@@ -79,11 +83,20 @@ class _Desk:
 
     def __init__(
         self, read: Run, write: Run, replies: Replies, clock: Clock, ids: IdSource,
-        sealer: Sealer, book: ChannelBook,
+        sealer: Sealer, book: ChannelBook, act: MakeAct | None,
     ) -> None:  # fmt: skip
-        self.read, self.write, self.replies = read, write, replies
+        self.read, self._write, self.replies, self._act = read, write, replies, act
         self.clock, self.ids, self.sealer, self.book = clock, ids, sealer, book
         self._tests: dict[str | None, Bucket] = {}
+
+    async def write(
+        self, request: Request, principal: Principal, change: Changing, flow: Statements[Any]
+    ) -> Any:  # noqa: ANN401 - what the flow ends with
+        """Run *flow*, and note what it changes in the audit log of the same transaction."""
+        if self._act is not None:
+            act, owner = self._act(request, principal, _WRITES), _tenant(principal)
+            flow = noted(flow, change, act, owner=owner, sealer=self.sealer)
+        return await self._write(flow)
 
     def take_test(self, tenant: str | None) -> None:
         bucket = self._tests.get(tenant, Bucket(burst=TESTS, period=TEST_PERIOD))
@@ -102,6 +115,7 @@ def notification_router(
     ids: IdSource,
     sealer: Sealer,
     book: ChannelBook,
+    act: MakeAct | None = None,
 ) -> APIRouter:
     """Return the routes below `/notifications`.
 
@@ -113,8 +127,9 @@ def notification_router(
         ids: Of test notifications.
         sealer: Of the secrets of receivers.
         book: Makes the channels of test notifications.
+        act: Says who does what, for the audit log: `Service.act`. None: nothing is noted.
     """
-    desk = _Desk(read, write, replies, clock, ids, sealer, book)
+    desk = _Desk(read, write, replies, clock, ids, sealer, book, act)
     router = APIRouter(
         prefix="/notifications", tags=["notifications"], responses=errors_of(*READ_ERRORS)
     )
@@ -155,12 +170,15 @@ def _add_receivers(router: APIRouter, desk: _Desk) -> None:
             now=desk.clock.now(),
             revision=revision,
         )
-        return desk.replies.success(request, _shape(await desk.write(flow)))
+        change = Changing("receiver", name, "stored")
+        stored = await desk.write(request, principal, change, flow)
+        return desk.replies.success(request, _shape(stored))
 
     @router.delete("/receivers/{name}", responses=answers_of(Removed) | _WRITE_ERRORS)
     async def delete_receiver(request: Request, principal: Writer, name: Name) -> Response:
         """Remove a receiver that no route and no other receiver names."""
-        await desk.write(receivers.delete_receiver(name, _tenant(principal)))
+        flow = receivers.delete_receiver(name, _tenant(principal))
+        await desk.write(request, principal, Changing("receiver", name, "deleted"), flow)
         return desk.replies.success(request, {"id": name})
 
 
@@ -175,14 +193,17 @@ def _add_secrets_and_tests(router: APIRouter, desk: _Desk) -> None:
             new_secret=new_webhook_secret,
             now=desk.clock.now(),
         )
-        return desk.replies.success(request, _shape(await desk.write(flow)))
+        change = Changing("receiver", name, "secret changed")
+        stored = await desk.write(request, principal, change, flow)
+        return desk.replies.success(request, _shape(stored))
 
     @router.post("/receivers/{name}/enable", responses=answers_of(Enabled) | _WRITE_ERRORS)
     async def enable(request: Request, principal: Writer, name: Name) -> Response:
         """Let a receiver be called again that asked not to be. Dead letters are replayed apart."""
         tenant = _tenant(principal)
         await desk.read(receivers.receiver_of(name, tenant, sealer=desk.sealer))
-        was = await desk.write(deliveries.enable_receiver(full_name(name, tenant)))
+        flow = deliveries.enable_receiver(full_name(name, tenant))
+        was = await desk.write(request, principal, Changing("receiver", name, "enabled"), flow)
         return desk.replies.success(request, {"id": name, "was_disabled": was})
 
     @router.post("/receivers/{name}/test", responses=answers_of(Tested) | _WRITE_ERRORS)
@@ -226,12 +247,15 @@ def _add_routes(router: APIRouter, desk: _Desk) -> None:
         flow = routes.put_route(
             document, _tenant(principal), now=desk.clock.now(), revision=revision
         )
-        return desk.replies.success(request, _route_shape(await desk.write(flow)))
+        change = Changing("route", name, "stored")
+        stored = await desk.write(request, principal, change, flow)
+        return desk.replies.success(request, _route_shape(stored))
 
     @router.delete("/routes/{name}", responses=answers_of(Removed) | _WRITE_ERRORS)
     async def delete_route(request: Request, principal: Writer, name: Name) -> Response:
         """Remove a route of the caller's tenant."""
-        await desk.write(routes.delete_route(name, _tenant(principal)))
+        flow = routes.delete_route(name, _tenant(principal))
+        await desk.write(request, principal, Changing("route", name, "deleted"), flow)
         return desk.replies.success(request, {"id": name})
 
 
@@ -273,12 +297,15 @@ def _add_deliveries(router: APIRouter, desk: _Desk) -> None:
         """Try again what was given up: one event, all to a receiver, or all."""
         tenant, now = _tenant(principal), desk.clock.now()
         name = None if receiver is None else full_name(receiver, tenant)
+        change = Changing("dead letters", receiver or "", "replayed")
         if event_id is None:
-            count = await desk.write(deliveries.replay_all(now=now, receiver=name, owner=tenant))
+            flow = deliveries.replay_all(now=now, receiver=name, owner=tenant)
+            count = await desk.write(request, principal, change, flow)
         elif name is None:
             raise NotFoundError("dead letter")
         else:
-            await desk.write(deliveries.replay(event_id, name, now=now, owner=tenant))
+            one = deliveries.replay(event_id, name, now=now, owner=tenant)
+            await desk.write(request, principal, change, one)
             count = 1
         return desk.replies.success(request, {"replayed": count})
 

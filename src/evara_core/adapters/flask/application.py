@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from evara_core._optional import provided_by
-from evara_core.adapters.flask.callers import check_views, keep_guard
+from evara_core.adapters.flask.callers import check_views, count_refusal, keep_guard
 from evara_core.adapters.flask.replies import response_of
 from evara_core.adapters.flask.requests import (
     BodyError,
@@ -78,6 +78,7 @@ def _handle_errors(app: Flask, replies: Replies) -> None:
     answers = replies.answers
 
     def on_error(error: EvaraError) -> Response:
+        count_refusal(error)
         return response_of(answers.error(asked(), error))
 
     def on_body(error: BodyError) -> Response:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from evara_core.access.authentication import UserRecord
     from evara_core.access.permissions import AccessPolicy
+    from evara_core.access.probes import ProbeCounter
     from evara_core.access.tokens import VerifiedToken
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "RequirePermission",
     "Verifies",
     "check_views",
+    "count_refusal",
     "current_caller",
     "current_principal",
     "marks_of",
@@ -70,6 +72,8 @@ class Guard:
     """
 
     policy: AccessPolicy
+    probes: ProbeCounter | None = None
+    """Counts noes by principal, in the log."""
 
     def caller(self, authorization: str | None) -> Caller:
         """Return who calls.
@@ -87,6 +91,18 @@ class Guard:
 def keep_guard(app: Flask, guard: Guard) -> None:
     """Let the views of *app* find *guard*."""
     app.extensions[_EXTENSION] = guard
+
+
+def count_refusal(error: Exception) -> None:
+    """Count *error* against who calls, if the guard counts and the caller is known."""
+    probes, caller = _guard().probes, g.get("evara_caller")
+    if probes is not None and isinstance(caller, Caller):
+        probes.refused(
+            caller.principal,
+            error,
+            request_id=g.get("evara_request_id", ""),
+            path=request.path,
+        )
 
 
 def current_caller() -> Caller:
