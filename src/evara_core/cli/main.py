@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Annotated
 
 from evara_core._optional import provided_by
-from evara_core.cli import access, audit, doctor, failures, history, notify, rules, upkeep, worker
+from evara_core.cli import (
+    access,
+    audit,
+    doctor,
+    failures,
+    history,
+    notify,
+    rules,
+    settings,
+    upkeep,
+    worker,
+)
 from evara_core.cli.options import Database
 from evara_core.errors import EvaraError
 from evara_core.serialization import dump_json
@@ -36,6 +47,7 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(failures.app, name="failures")
 app.command()(doctor.doctor)
 app.command()(history.rederive)
+app.command()(settings.settings)
 app.command()(upkeep.upkeep)
 app.command()(worker.worker)
 
