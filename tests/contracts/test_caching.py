@@ -140,6 +140,21 @@ class TestSharedRedis(SharedStoreContract, BackplaneContract):
         assert news.has_gap
         assert [told.keys for told in news.invalidations] == [("c",)]
 
+    async def test_a_client_that_gives_up_early_waits_for_news_all_the_same(
+        self, store: RedisStore, each_server: LocalServer, protocol: int
+    ) -> None:
+        client = redis_client(f"{each_server.url}&protocol={protocol}", timeout_s=0.4)
+        backplane = RedisBackplane(client)
+        position = await backplane.position()
+
+        silent = await backplane.read(position, wait_s=60)
+        await store.invalidate(keys=["a"], tags=[], origin="me")
+        news = await backplane.read(silent.position, wait_s=60)
+
+        assert silent.invalidations == ()
+        assert [told.keys for told in news.invalidations] == [("a",)]
+        await client.aclose()
+
     async def test_a_redis_that_began_anew_has_a_gap(
         self, store: RedisStore, backplane: RedisBackplane, client: Redis
     ) -> None:

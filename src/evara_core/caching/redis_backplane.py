@@ -29,8 +29,9 @@ _BATCH: Final = 1000
 class RedisBackplane(Backplane):
     """The stream that `RedisStore` writes to. Give both the same *prefix*.
 
-    *redis* must allow a read to last as long as the cache waits for news: give it a client of
-    its own, made with `redis_client(url, timeout_s=10)`. The client is the caller's to close.
+    A client of its own, made with `redis_client(url, timeout_s=10)`, waits for news in one
+    long read. One that gives up earlier, such as that of the store, asks more often: every
+    half of its patience. The client is the caller's to close.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class RedisBackplane(Backplane):
         stream_length: int = 10_000,
     ) -> None:
         self._gate = RedisGate(redis, deadline_s=deadline_s)
+        patience_s = redis.connection_pool.connection_kwargs.get("socket_timeout")
+        self._longest_wait_s = float("inf") if patience_s is None else patience_s / 2
         self._sequence = f"{prefix}seq"
         self._stream = f"{prefix}news"
         self._stream_length = stream_length
@@ -60,6 +63,7 @@ class RedisBackplane(Backplane):
         found = await self._after(identifier)
         if not found:
             # Only to wait: what it answers differs between versions of the protocol.
+            wait_s = min(wait_s, self._longest_wait_s)
             wait_ms = max(1, round(wait_s * 1000))
             waiting = ("XREAD", "COUNT", 1, "BLOCK", wait_ms, "STREAMS", self._stream, identifier)
             await self._gate.ask(*waiting, extra_s=wait_s)
