@@ -28,13 +28,13 @@ import psycopg
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from benchmarks.storage_data import FILL, MORE_READINGS, NODES, RAW_STATS
+from benchmarks.reference_data import Size, add_readings, make, settle
+from benchmarks.storage_data import RAW_STATS
 from evara_core.access.tenancy import Tenancy
 from evara_core.monitor.ports import NodeUpdate
 from evara_core.query.ast import ALWAYS, Compare, Comparison, Condition
 from evara_core.realtime.ports import Message
 from evara_core.serialization import dump_json
-from evara_core.storage.counters import reconcile
 from evara_core.storage.dashboards import dashboard_stats
 from evara_core.storage.engine import blocking_engine_for, engine_for
 from evara_core.storage.fleet import NodeRecord, add_community, add_distributor, add_nodes
@@ -47,7 +47,7 @@ from evara_core.storage.series import raw_series
 from evara_core.storage.statements import Query, Statements
 from evara_core.storage.tables import readings
 from evara_core.storage.types import to_microseconds
-from evara_core.storage.units import AsyncUnit, Unit
+from evara_core.storage.units import AsyncUnit
 from evara_core.telemetry.connectivity import Connectivity
 from evara_core.telemetry.models import Measured, Reading
 from evara_core.telemetry.quality import Trace
@@ -66,12 +66,15 @@ ROOMY = {"shared_buffers": "2GB", "max_wal_size": "8GB", "work_mem": "16MB"}
 ROOMY |= {"max_parallel_workers_per_gather": "0"}
 
 
-def run(*, quick: bool) -> list[dict[str, Any]]:
+NODES = 1_000
+
+
+def run(*, quick: bool, full: bool = False) -> list[dict[str, Any]]:
     rounds = 8 if quick else 40
     return [
         anyio.run(ingest_on_postgresql, rounds),
         anyio.run(ingest_on_sqlite, rounds),
-        *questions(quick=quick),
+        *questions(rounds=30 if quick else 200, times=10 if full else 2 if quick else 4),
     ]
 
 
@@ -374,10 +377,9 @@ QUESTIONS: dict[str, tuple[str, float, Callable[[], Statements[Any]]]] = {
 }
 
 
-def questions(*, quick: bool) -> list[dict[str, Any]]:
-    """Ask a million readings, then ten millions; two when quick."""
-    rounds = 30 if quick else 200
-    with large_database(quick=quick) as (url, more):
+def questions(*, rounds: int, times: int) -> list[dict[str, Any]]:
+    """Ask a million readings, then so many times as many: ten millions in a full run."""
+    with large_database(times) as (url, more):
         few = {name: asked(url, flow, rounds) for name, (_, _, flow) in QUESTIONS.items()}
         total = more()
         many = {name: asked(url, flow, rounds) for name, (_, _, flow) in QUESTIONS.items()}
@@ -418,42 +420,22 @@ def questions(*, quick: bool) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def large_database(*, quick: bool) -> Iterator[tuple[str, Callable[[], int]]]:
+def large_database(times: int) -> Iterator[tuple[str, Callable[[], int]]]:
     server = start_postgres(settings=ROOMY)
-    times = 2 if quick else 10
     try:
-
-        async def make() -> None:
-            engine = engine_for(server.url)
-            await migrate(engine)
-            async with AsyncUnit(engine) as unit:
-                await unit.run(make_partitions(START))
-            await engine.dispose()
-
-        anyio.run(make)
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute(FILL)
-            connection.execute(MORE_READINGS, {"first": 0, "last": FEW - 1, "end": END})
-        engine = blocking_engine_for(server.url)
-        with Unit(engine) as unit:
-            unit.run(reconcile(dialect="postgresql"))
-        engine.dispose()
+        make(server.url, Size(nodes=NODES, readings=NODES * FEW), end=END)
 
         def more() -> int:
-            with psycopg.connect(server.url, autocommit=True) as connection:
-                span = {"first": FEW, "last": times * FEW - 1, "end": END}
-                connection.execute(MORE_READINGS, span)
-                connection.execute("VACUUM ANALYZE")
+            add_readings(server.url, first=FEW, last=times * FEW, end=END)
+            settle(server.url)
             return NODES * times * FEW
 
-        with psycopg.connect(server.url, autocommit=True) as connection:
-            connection.execute("VACUUM ANALYZE")
         yield server.url, more
     finally:
         server.remove()
 
 
-def asked(url: str, make: Callable[[], Statements[Any]], rounds: int) -> tuple[float, float, int]:
+def asked(url: str, flow: Callable[[], Statements[Any]], rounds: int) -> tuple[float, float, int]:
     """Milliseconds in the database (planning and execution) and in all, and pages, at the median.
 
     Times below a tenth of a millisecond double by chance from one run to the next: of caches
@@ -479,11 +461,11 @@ def asked(url: str, make: Callable[[], Statements[Any]], rounds: int) -> tuple[f
                 touched += plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
                 return perform(connection, question)
 
-            drive(make(), explained)
+            drive(flow(), explained)
             in_database.append(spent_ms)
             pages.append(touched)
             started = time.perf_counter()
-            drive(make(), lambda question: perform(connection, question))
+            drive(flow(), lambda question: perform(connection, question))
             in_all.append((time.perf_counter() - started) * 1e3)
     engine.dispose()
     return (*map(statistics.median, (in_database, in_all)), statistics.median_low(pages))

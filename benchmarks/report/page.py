@@ -46,7 +46,8 @@ ORM, counts by COUNT, pages by OFFSET, no caches), on the same data and under th
 def page(report: Mapping[str, Any]) -> str:
     """Return the page as Markdown. Its pictures are `plots` of the same report."""
     records: Sequence[Record] = report["promises"]
-    parts = [INTRODUCTION, *_quickly(report), _glance(records), *_failures(report)]
+    broken = report.get("broken") or {}
+    parts = [INTRODUCTION, *_quickly(report), _glance(records, broken), *_failures(broken)]
     parts += [_section(name, found) for name, found in by_suite(records).items()]
     parts.append(_machine(report["machine"], report.get("seconds", {})))
     return "\n".join(part.strip("\n") + "\n" for part in parts if part)
@@ -95,9 +96,12 @@ def _quickly(report: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _glance(records: Sequence[Record]) -> str:
+def _glance(records: Sequence[Record], broken: Mapping[str, str]) -> str:
     missed = [record for record in records if not record["met"]]
-    told = f"**{len(records) - len(missed)} of {len(records)} promises are met.**"
+    told = f"**{len(records) - len(missed)} of {len(records)} measured promises are met.**"
+    if broken:
+        names = ", ".join(f"`{name}`" for name in broken)
+        told += f' <span style="color:{svg.BAD}">Not measured: {names}.</span>'
     lines = ["## At a glance", "", told]
     if missed:
         lines += ["", "| not met | measured | promised |", "|---|--:|--:|"]
@@ -125,15 +129,15 @@ def _glance(records: Sequence[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _failures(report: Mapping[str, Any]) -> list[str]:
-    broken = report.get("broken") or {}
+def _failures(broken: Mapping[str, str]) -> list[str]:
     if not broken:
         return []
-    lines = ["## Suites that could not be run", ""]
-    for name, error in broken.items():
-        text = "\n".join(f"    {line}" for line in str(error).strip().splitlines()[-12:])
-        lines += [f'<span style="color:{svg.BAD}">`{name}`</span>', "", text, ""]
-    return ["\n".join(lines)]
+    lines = ["## Suites that could not be run", "", "| | |", "|---|---|"]
+    lines += [
+        f"| `{name}` | {_cell((str(error).strip().splitlines() or ['?'])[-1][:200])} |"
+        for name, error in broken.items()
+    ]
+    return ["\n".join(lines) + "\n"]
 
 
 def _section(name: str, records: Sequence[Record]) -> str:
