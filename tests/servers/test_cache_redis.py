@@ -11,6 +11,7 @@ import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from redis.asyncio import Redis
 from evara_core.caching.cache import Cache
 from evara_core.caching.entries import Freshness
 from evara_core.caching.keys import CacheKey
+from evara_core.caching.memory import MemoryStore
 from evara_core.caching.redis import RedisStore, redis_client
 from evara_core.caching.redis_backplane import RedisBackplane
 from evara_core.testing.clock import ManualClock
@@ -479,3 +481,44 @@ def test_a_forked_child_starts_with_nothing_of_its_parent(redis_url: str) -> Non
     )
 
     assert child.returncode == 0, child.stderr
+
+
+@dataclass(frozen=True)
+class Node:
+    id: str
+
+
+async def test_what_a_user_writes_works_as_it_is_written(redis_url: str) -> None:
+    client = redis_client(redis_url, timeout_s=2)
+    cache = Cache(
+        l1=MemoryStore(max_bytes=64 << 20),
+        l2=RedisStore(client, deadline_s=2),
+        backplane=RedisBackplane(client),
+    )
+    asked = []
+
+    @cache.cached(
+        ttl="5m",
+        stale_for="1h",
+        tags=lambda scope, community_id, **_: [f"community:{community_id}"],
+        scope="tenant",
+    )
+    async def nodes_of(scope: str, community_id: str, limit: int = 20) -> list[Node]:
+        asked.append((scope, community_id, limit))
+        return [Node(f"{community_id}-{len(asked)}")]
+
+    listening = asyncio.create_task(cache.listen())
+    await until(lambda: cache.is_heard)
+
+    assert await nodes_of("d1", "42") == await nodes_of("d1", "42", 20) == [Node("42-1")]
+    await cache.invalidate(tags=["community:42"])
+    assert await nodes_of("d1", community_id="42") == [Node("42-2")]
+    assert await nodes_of.refresh("d1", "42") == [Node("42-3")]
+    assert nodes_of.peek("d1", "42") == [Node("42-3")]
+    assert nodes_of.peek("d2", "42") is None
+    assert cache.stats().loads == len(asked) == 3
+
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await cache.aclose()
+    await client.aclose()
