@@ -60,10 +60,10 @@ function explained(ctx, alert) {
   const say = (name, value) => value !== null && value !== undefined && value !== "" && list.append(made("dt", {}, name), made("dd", {}, value));
   for (const [metric, value] of Object.entries(facts.values ?? {})) {
     const quality = facts.quality?.[metric];
-    say(`${shortName(metric)} then`, `${quantity(metric, { value })}${quality && quality !== "good" ? ` (${quality})` : ""}`);
+    if (value !== null) say(`${shortName(metric)} then`, `${quantity(metric, { value })}${quality && quality !== "good" ? ` (${quality})` : ""}`);
   }
   say("Condition", facts.when && made("code", {}, facts.when));
-  if (facts.true_since) say("True since", `${moment(facts.true_since)}; fires after ${span(facts.hold_s ?? 0)}`);
+  if (facts.true_since) say("True since", `${moment(facts.true_since)}; fires ${facts.hold_s ? `after ${span(facts.hold_s)}` : "at once"}`);
   say("Clears when", facts.clear_when && made("code", {}, facts.clear_when));
   if (facts.keep_s) say("Stays clear for", span(facts.keep_s));
   say("Why it fired", alert.reason);
@@ -84,7 +84,7 @@ function explained(ctx, alert) {
 async function send(ctx, alert, what, body, said = null) {
   const done = await ctx.attempt(() => ctx.api.call(`/api/v1/alerts/${part(alert.id)}/${what}`, { method: "POST", body }));
   if (!done) return;
-  if (said) ctx.toast(said, "info");
+  if (said) ctx.toast(said, "done");
   ctx.store.tell("alerts");
 }
 

@@ -10,11 +10,12 @@ import { nodeView } from "./views/node.js";
 import { nodesView } from "./views/nodes.js";
 import { overview } from "./views/overview.js";
 import { rulesView } from "./views/rules.js";
+import { plural } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const VIEWS = { overview, nodes: nodesView, node: nodeView, map: mapView, alerts: alertsView, rules: rulesView };
 const TOAST_MS = 8_000;
-const MOST_TOASTS = 3;
+const MOST_TOASTS = 2;
 const TICK_MS = 10_000;
 const LINK_WORDS = { live: "live", lost: "offline, trying again", off: "not connected", refused: "signed out" };
 
@@ -59,18 +60,31 @@ async function attempt(work, { missing = null } = {}) {
   }
 }
 
+// When many things happen at once, the first are told and the others counted: nobody is shouted at.
+// What somebody did themselves ("done") is always answered.
+let untold = 0;
 function toast(words, severity) {
-  const element = made("div", { class: "toast", "data-severity": severity }, words);
-  $("toasts").append(element);
-  while ($("toasts").childElementCount > MOST_TOASTS) $("toasts").firstChild.remove();
-  setTimeout(() => element.remove(), TOAST_MS);
+  const box = $("toasts");
+  let element = made("div", { class: "toast", "data-severity": severity }, words);
+  if (severity !== "done" && box.childElementCount >= MOST_TOASTS) {
+    untold += 1;
+    element = box.querySelector("a") ?? box.appendChild(made("a", { class: "toast", href: "#/alerts" }));
+    text(element, `and ${plural(untold, "more alert")}`);
+    if (untold > 1) return;
+  } else box.append(element);
+  setTimeout(() => {
+    if (element.matches("a")) untold = 0;
+    element.remove();
+  }, TOAST_MS);
 }
 
 function link(state) {
-  if ($("link").dataset.state === state) return;
+  const before = $("link").dataset.state;
+  if (before === state) return;
   mark($("link"), "state", state);
   text($("link-text"), LINK_WORDS[state]);
   mark(document.body, "link", state);
+  if (before === "lost" && state === "live") route({ isFirst: true }); // what could not be read meanwhile
 }
 
 // --- which view ---------------------------------------------------------------------------------

@@ -1,17 +1,16 @@
 // A line over time, with what is known about it: a band, marks of quality, spans of alerts.
 
 import { colour, faded } from "./dom.js";
-import { metricName, metricUnit, moment, number } from "./words.js";
+import { metricName, metricUnit, moment, number, timeLabel } from "./words.js";
 
 const MOST_POINTS = 20_000;
-const HEIGHT = 260;
 const MARKS = { suspect: "--warn", bad: "--bad", missing: "--off" };
 const SPANS = { critical: "--bad", warning: "--warn", info: "--accent" };
 
 export class Chart {
   // `onZoom(startS, endS)` when somebody drags over a piece of time.
-  constructor(element, { onZoom = null } = {}) {
-    Object.assign(this, { element, onZoom, plot: null, shown: null });
+  constructor(element, { onZoom = null, height = 240 } = {}) {
+    Object.assign(this, { element, onZoom, height, plot: null, shown: null });
     new ResizeObserver(() => this.#fit()).observe(element);
     document.addEventListener("theme", () => this.shown && this.show(this.shown));
   }
@@ -85,7 +84,7 @@ export class Chart {
       bands: this.isBanded ? [{ series: [3, 2], fill: faded(line, 0.18) }] : [],
       scales: { x: { time: true, range: (_, low, high) => this.shown?.window ?? [low, high] } },
       axes: [
-        { stroke: ink, grid, ticks: grid, font },
+        { stroke: ink, grid, ticks: grid, font, values: (_, ticks, __, ___, step) => ticks.map((at, place) => timeLabel(at, step, place === 0)) },
         { stroke: ink, grid, ticks: grid, font, size: 54, values: (_, ticks) => ticks.map((v) => number(v)) },
       ],
       series,
@@ -104,7 +103,7 @@ export class Chart {
       const right = Math.min(bbox.left + bbox.width, plot.valToPos(to, "x", true));
       if (right <= bbox.left || left >= bbox.left + bbox.width) continue;
       const paint = colour(SPANS[severity] ?? "--warn");
-      ctx.fillStyle = faded(paint, 0.13);
+      ctx.fillStyle = faded(paint, 0.1);
       ctx.fillRect(left, bbox.top, Math.max(2, right - left), bbox.height);
       ctx.fillStyle = paint;
       ctx.fillRect(left, bbox.top, Math.max(2, right - left), 3 * devicePixelRatio);
@@ -136,7 +135,7 @@ export class Chart {
   }
 
   #size() {
-    return { width: Math.max(200, this.element.clientWidth), height: HEIGHT };
+    return { width: Math.max(200, this.element.clientWidth), height: this.height };
   }
 
   #fit() {

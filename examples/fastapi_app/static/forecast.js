@@ -4,6 +4,7 @@ const LEAST_POINTS = 5;
 const LEAST_CONFIDENCE = 0.7;
 const LEAST_PER_MIN = 0.02;
 const WINDOW_S = 1800;
+const NEARLY = 1;
 
 // → { where: "empty" | "full", minutes, perMin, confidence }, or null: the readings make no line.
 export function forecast(times, values) {
@@ -17,6 +18,7 @@ export function forecast(times, values) {
   const line = fit(sinceTurn(points));
   if (!line || line.confidence < LEAST_CONFIDENCE || Math.abs(line.perMin) < LEAST_PER_MIN) return null;
   const value = points[0][1];
+  if (value < NEARLY || value > 100 - NEARLY) return null; // it is there already
   const where = line.perMin > 0 ? "full" : "empty";
   return { ...line, where, minutes: Math.max(0, ((where === "full" ? 100 : 0) - value) / line.perMin) };
 }

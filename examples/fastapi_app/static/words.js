@@ -79,10 +79,22 @@ export function span(seconds) {
   return `${Math.round(seconds / 86_400)} d`;
 }
 
-const MOMENT = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const MOMENT = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
 export function moment(value) {
   return value === null || value === undefined ? "–" : MOMENT.format(typeof value === "number" ? value * 1000 : Date.parse(value));
+}
+
+const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hour12: false });
+const SECOND = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+
+// Below a chart, whose ticks are `stepS` apart: the day where it matters.
+export function timeLabel(atS, stepS, isFirst) {
+  const at = atS * 1000;
+  if (stepS >= 86_400) return DAY.format(at);
+  const words = (stepS < 60 ? SECOND : MINUTE).format(at);
+  return isFirst || words.startsWith("00:00") ? `${words}\n${DAY.format(at)}` : words;
 }
 
 export function plural(count, one, many = `${one}s`) {

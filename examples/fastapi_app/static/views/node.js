@@ -40,25 +40,22 @@ export function nodeView(ctx) {
   const note = made("p", { class: "sub", id: "chart-note" });
   const list = made("ul", { class: "alerts" });
   const calm = empty("Nothing was wrong here", "Its alerts, present and past, will be listed here.");
-  const chart = new Chart(box, { onZoom: (start, end) => { window = [start, end]; ranges.show(null); loadSeries(); } });
+  const chart = new Chart(box, { height: 320, onZoom: (start, end) => { window = [start, end]; ranges.show(null); loadSeries(); } });
 
   const element = made(
     "div", { class: "view node" },
     made("a", { class: "back", href: "#/nodes" }, "← All nodes"),
     made("div", { class: "columns" },
-      made("div", { class: "stack" },
-        made("section", { class: "panel", "aria-labelledby": "n-label" },
+      made("section", { class: "panel", "aria-labelledby": "n-label" },
           made("div", { class: "head" }, made("div", {}, heading, sub), state),
           made("div", { class: "now" }, made("div", {}, gauge, ahead), values), health),
-      ),
-      made("div", { class: "stack" },
-        made("section", { class: "panel", "aria-labelledby": "n-chart" },
+      made("section", { class: "panel over-time", "aria-labelledby": "n-chart" },
           made("div", { class: "head" }, made("h2", { id: "n-chart" }, "Over time"), made("div", { class: "filters" }, metric, reset)),
           made("div", { class: "filters" }, ranges, steps), box,
           made("ul", { class: "legend", "aria-label": "Marks in the chart" },
             ...[["suspect", "suspect"], ["bad", "bad"], ["missing", "no value"], ["span", "alert"]].map(([key, words]) => made("li", {}, made("i", { class: "swatch", "data-mark": key }), words))),
           note),
-        made("section", { class: "panel", "aria-labelledby": "n-alerts" }, made("h2", { id: "n-alerts" }, "Alerts of this node"), list, calm))),
+        made("section", { class: "panel", "aria-labelledby": "n-alerts" }, made("h2", { id: "n-alerts" }, "Alerts of this node"), list, calm)),
   );
 
   const cells = new Map();

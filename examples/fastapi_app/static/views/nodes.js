@@ -103,7 +103,7 @@ export function nodesView(ctx) {
     if (mine !== asked) return;
     more.disabled = false;
     if (!answer) {
-      if (!rows.size) body.replaceChildren();
+      lastQuery = null; // asked again when the server is back
       return;
     }
     if (!isMore) {

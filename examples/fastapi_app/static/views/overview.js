@@ -45,12 +45,11 @@ export function overview(ctx) {
     "div", { class: "view overview" },
     counts,
     made("div", { class: "columns" },
+      made("section", { class: "panel", "aria-labelledby": "h-now" }, made("div", { class: "head" }, made("h2", { id: "h-now" }, "Active alerts"), made("a", { href: "#/alerts" }, "All alerts")), alerts, calm),
       made("div", { class: "stack" },
         made("section", { class: "panel", "aria-labelledby": "h-health" }, made("h2", { id: "h-health" }, "Health"), bar, legend, capped),
         made("section", { class: "panel", "aria-labelledby": "h-map" }, made("div", { class: "head" }, made("h2", { id: "h-map" }, "Where"), made("a", { href: "#/map" }, "Open the map")), map.element),
-        made("section", { class: "panel", "aria-labelledby": "h-worst" }, made("h2", { id: "h-worst" }, "Worst ten"), worst)),
-      made("div", { class: "stack" },
-        made("section", { class: "panel", "aria-labelledby": "h-now" }, made("div", { class: "head" }, made("h2", { id: "h-now" }, "Active alerts"), made("a", { href: "#/alerts" }, "All alerts")), alerts, calm))),
+        made("section", { class: "panel", "aria-labelledby": "h-worst" }, made("h2", { id: "h-worst" }, "Worst ten"), worst))),
   );
 
   function drawStats() {
@@ -71,6 +70,7 @@ export function overview(ctx) {
     for (const node of store.nodes.values()) found[bandOf(node.health_score)] += 1;
     for (const [key, { piece, count }] of parts) {
       if (piece.style.flexGrow !== String(found[key])) piece.style.flexGrow = found[key];
+      piece.hidden = !found[key];
       text(count, number(found[key]));
       if (key === "none") count.parentElement.parentElement.hidden = !found.none;
     }

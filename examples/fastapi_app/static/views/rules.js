@@ -100,7 +100,7 @@ export function rulesView(ctx) {
     for (const button of list.querySelectorAll("button.row")) button.setAttribute("aria-pressed", String(button.dataset.id === rule.id));
     drawNodes();
     tryIt();
-    heading.focus({ preventScroll: !matchMedia("(max-width: 900px)").matches });
+    heading.focus({ preventScroll: !matchMedia("(max-width: 1000px)").matches });
   }
 
   // What the editor does not show, such as levels and steps, stays as it was.
@@ -204,7 +204,7 @@ export function rulesView(ctx) {
     try {
       const id = by.id.input.value.trim();
       const answer = await api.call(`/api/v1/rules/${part(id)}`, { method: "PUT", body: document_(), headers: etag ? { "If-Match": etag } : {} });
-      ctx.toast(`Stored ${answer.data.id}. It is at work within a second.`, "info");
+      ctx.toast(`Stored ${answer.data.id}. It is at work within a second.`, "done");
       await load();
       edit(answer.data, answer.etag);
     } catch (error) {
@@ -219,7 +219,7 @@ export function rulesView(ctx) {
   async function erase() {
     if (!(await ask("Delete the rule", `“${chosen.label || chosen.id}” fires no more, and its open alerts end.`, [], "Delete"))) return;
     if (!(await ctx.attempt(() => api.call(`/api/v1/rules/${part(chosen.id)}`, { method: "DELETE", headers: etag ? { "If-Match": etag } : {} })))) return;
-    ctx.toast("Deleted.", "info");
+    ctx.toast("Deleted.", "done");
     close();
     await load();
   }
