@@ -57,6 +57,7 @@ _GAUGES: Final = frozenset(
         "nodes",
         "overdue",
         "queued_rows",
+        "relay_lag_s",
         "under_way",
         "unreadable",
     }
