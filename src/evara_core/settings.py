@@ -215,6 +215,9 @@ class UpkeepSettings(_Group):
     readings_days: Count | None = None
     """Readings. On PostgreSQL whole months go, once they are this old. Rollups stay."""
 
+    keeps_months: bool = False
+    """On PostgreSQL, months that go are kept as tables of their own, to be archived."""
+
     hours_days: Count | None = None
     """Hourly rollups. Daily ones stay: a node has 365 a year."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import literal_column, select, text
 
+from evara_core.errors import ConfigurationError
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import readings
 from evara_core.storage.timescale import (
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
     from evara_core.storage.statements import Statements
 
-__all__ = ["DELETED_AT_ONCE", "Month", "drop_readings_before", "make_partitions", "partitions"]
+__all__ = [
+    "DELETED_AT_ONCE",
+    "Month",
+    "detach_readings_before",
+    "drop_readings_before",
+    "make_partitions",
+    "partitions",
+]
 
 DELETED_AT_ONCE = 10_000
 """On SQLite, readings deleted in one transaction: the turn to write is others' again soon."""
@@ -136,6 +144,37 @@ def drop_readings_before(moment: datetime, *, dialect: str) -> Statements[int]:
         yield Query(text(f'ALTER TABLE readings DETACH PARTITION "{month.table}"'))
         yield Query(text(f'DROP TABLE "{month.table}"'))
     return len(months)
+
+
+def detach_readings_before(moment: datetime) -> Statements[list[str]]:
+    """Take whole months that end at *moment* or before out of `readings`, and keep each of them.
+
+    End with the names of the tables that they are now, such as `archived_readings_y2025m01`, to
+    be archived and dropped by somebody else. Nothing of the product reads them, and row-level
+    security does not stand on them: only their owner may. Rollups stay. A month whose late
+    readings were detached after it gets a table with a number behind its name.
+
+    Raises:
+        ConfigurationError: It is not PostgreSQL with native partitions.
+    """
+    kept = arrangement((yield from found_in_database()))
+    if kept is Arrangement.HYPERTABLE:
+        problem = "a hypertable has no months to detach: drop its chunks, or copy them first"
+        raise ConfigurationError(problem)
+    yield Query(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    made = []
+    for month in (yield from partitions()):
+        if month.later(1).start_at > moment:
+            continue
+        name, number = f"archived_{month.table}", 1
+        while (yield Query(text("SELECT to_regclass(:name) AS found"), {"name": name})).rows[0][0]:
+            number += 1
+            name = f"archived_{month.table}_{number}"
+        yield Query(text(f'ALTER TABLE readings DETACH PARTITION "{month.table}"'))
+        yield Query(text(f'ALTER TABLE "{month.table}" RENAME TO "{name}"'))
+        yield Query(text(f'REVOKE ALL ON TABLE "{name}" FROM PUBLIC'))
+        made.append(name)
+    return made
 
 
 def _is_walled() -> Statements[bool]:

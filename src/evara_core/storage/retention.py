@@ -9,7 +9,7 @@ from sqlalchemy import select
 from evara_core.storage.buckets import Period
 from evara_core.storage.bulk import among
 from evara_core.storage.statements import Query
-from evara_core.storage.tables import alert_history, nodes, rollups
+from evara_core.storage.tables import alert_history, idempotency_keys, nodes, rollups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from evara_core.storage.statements import Statements
 
-__all__ = ["NODES_AT_ONCE", "ROWS_AT_ONCE", "all_node_keys", "prune_episodes", "prune_hours"]
+__all__ = [
+    "NODES_AT_ONCE",
+    "ROWS_AT_ONCE",
+    "all_node_keys",
+    "prune_episodes",
+    "prune_hours",
+    "prune_repeats",
+]
 
 NODES_AT_ONCE = 100
 """Nodes whose hours are deleted in one transaction: 2,400 rows, once a day."""
@@ -61,4 +68,20 @@ def prune_episodes(before: datetime) -> Statements[int]:
         .limit(ROWS_AT_ONCE)
     )
     answer = yield Query(alert_history.delete().where(columns.episode_id.in_(oldest)))
+    return answer.rowcount
+
+
+def prune_repeats(now: datetime) -> Statements[int]:
+    """Delete answers that no repeated request gets any more, at most `ROWS_AT_ONCE`.
+
+    End with their number.
+    """
+    columns = idempotency_keys.c
+    oldest = (
+        select(columns.digest)
+        .where(columns.until <= now)
+        .order_by(columns.until)
+        .limit(ROWS_AT_ONCE)
+    )
+    answer = yield Query(idempotency_keys.delete().where(columns.digest.in_(oldest)))
     return answer.rowcount

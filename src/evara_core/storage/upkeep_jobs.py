@@ -15,12 +15,17 @@ from evara_core.monitor.upkeep import Job, Outcome
 from evara_core.storage import outbox
 from evara_core.storage.counters import reconcile
 from evara_core.storage.engine import EngineLimits
-from evara_core.storage.partitions import drop_readings_before, make_partitions
+from evara_core.storage.partitions import (
+    detach_readings_before,
+    drop_readings_before,
+    make_partitions,
+)
 from evara_core.storage.retention import (
     NODES_AT_ONCE,
     all_node_keys,
     prune_episodes,
     prune_hours,
+    prune_repeats,
 )
 from evara_core.storage.rollups import MARKS_AT_ONCE, roll_up
 from evara_core.storage.room import check_connections
@@ -65,6 +70,10 @@ class UpkeepPolicy:
     readings_days: int | None = None
     """Readings. On PostgreSQL whole months go, once they are this old. Rollups stay."""
 
+    keeps_months: bool = False
+    """On PostgreSQL, months that go are kept as tables of their own, to be archived:
+    `partitions.detach_readings_before`."""
+
     hours_days: int | None = None
     """Hourly rollups. Daily ones stay: a node has 365 a year."""
 
@@ -86,7 +95,8 @@ class UpkeepPolicy:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            if value is not None and value <= 0 and limit.name != "outbox_keep":
+            is_limit = value is not None and not isinstance(value, bool)
+            if is_limit and value <= 0 and limit.name != "outbox_keep":
                 problem = f"{limit.name} must be above 0, not {value}"
                 raise ConfigurationError(problem)
 
@@ -111,6 +121,7 @@ def standard_jobs(
         Job(name="reconcile", every=_seconds(policy.reconcile_interval_s), run=jobs.reconcile),
         Job(name="prune_outbox", every=hour, run=jobs.prune_outbox),
         Job(name="prune_set_aside", every=day, run=jobs.prune_set_aside),
+        Job(name="prune_repeats", every=hour, run=jobs.prune_repeats),
     ]
     if engine.dialect.name == "postgresql":
         found += [
@@ -166,6 +177,10 @@ class _Jobs:
 
     async def drop_readings(self, now: datetime) -> Outcome:
         before = _before(now, self._policy.readings_days)
+        if self._policy.keeps_months and self._dialect == "postgresql":
+            made = await self._run(detach_readings_before(before))
+            told = f"detached {', '.join(made)}" if made else "no month is old enough"
+            return Outcome(told=told)
         done = await self._until_none(
             lambda: drop_readings_before(before, dialect=self._dialect), full=1
         )
@@ -205,6 +220,10 @@ class _Jobs:
             full=1,
         )
         return Outcome(told=f"{done:,} rows that were set aside deleted")
+
+    async def prune_repeats(self, now: datetime) -> Outcome:
+        done = await self._until_none(lambda: prune_repeats(now), full=1)
+        return Outcome(told=f"{done:,} answers to repeated requests deleted")
 
     async def _until_none(self, flow: Callable[[], Statements[int]], *, full: int) -> int:
         """Run *flow* again and again until it ends with less than *full*; return the sum."""

@@ -10,6 +10,7 @@ from evara_core.storage.engine import engine_for
 from evara_core.storage.migrate import difference, migrate
 from evara_core.storage.partitions import (
     Month,
+    detach_readings_before,
     drop_readings_before,
     make_partitions,
     partitions,
@@ -147,3 +148,27 @@ async def test_lets_go_of_old_readings(fleet):
     assert left == [one for one in some if one.measured_at >= march]
     if dialect == "postgresql":
         assert await run(fleet, partitions()) == MONTHS[2:]
+
+
+async def test_old_months_may_be_kept_as_tables_of_their_own(fleet_on_postgresql):
+    engine = fleet_on_postgresql
+    await run(engine, make_partitions(NOW))
+    some = [reading(entry_id=n, at_s=86_400 * n) for n in range(70)]
+    await run(engine, append(some, dialect="postgresql"))
+    march = Month(2026, 3).start_at
+
+    made = await run(engine, detach_readings_before(march))
+    await run(engine, append([reading(entry_id=900, at_s=3_600)], dialect="postgresql"))
+    await run(engine, make_partitions(NOW))
+    late = await run(engine, detach_readings_before(march))
+
+    assert made == ["archived_readings_y2026m01", "archived_readings_y2026m02"]
+    assert late[0] == "archived_readings_y2026m01_2"
+    left = await run(engine, between("tank-1", START, march + timedelta(days=99), limit=99))
+    assert left == [one for one in some if one.measured_at >= march]
+    async with engine.connect() as connection:
+        kept = [
+            (await connection.execute(text(f'SELECT count(*) FROM "{name}"'))).scalar()
+            for name in (*made, late[0])
+        ]
+    assert sum(kept) == len(some) - len(left) + 1

@@ -21,6 +21,7 @@ from evara_core.storage.stats_view import drop_stats_view, make_stats_view
 from evara_core.storage.tables import (
     alert_history,
     counters,
+    idempotency_keys,
     readings,
     rollup_marks,
     rollups,
@@ -266,3 +267,19 @@ def test_the_settings_are_those_of_the_policy():
 def test_a_limit_that_would_delete_everything_is_refused():
     with pytest.raises(ConfigurationError, match="readings_days"):
         UpkeepPolicy(readings_days=0)
+
+
+async def test_forgets_answers_that_nobody_can_ask_for_any_more(engine):
+    def kept(digest, until):
+        return {"digest": digest, "fingerprint": "f", "until": until}
+
+    async with engine.begin() as connection:
+        rows = [kept("old", START), kept("new", START + 2 * DAY)]
+        await connection.execute(insert(idempotency_keys), rows)
+
+    keeper = upkeep(engine, ManualClock(START + DAY), UpkeepPolicy())
+    run_of = await keeper.run_job("prune_repeats")
+
+    assert run_of is not None
+    assert await count(engine, idempotency_keys) == 1
+    assert await count(engine, idempotency_keys, idempotency_keys.c.digest == "new") == 1
