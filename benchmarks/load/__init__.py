@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def run(*, quick: bool) -> list[dict[str, Any]]:
+def run(*, quick: bool, full: bool = False) -> list[dict[str, Any]]:
     from benchmarks.load.suite import run as measure  # noqa: PLC0415 - not for the locust file
 
-    return measure(quick=quick)
+    return measure(quick=quick, full=full)

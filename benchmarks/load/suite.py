@@ -218,11 +218,11 @@ def records(name: str, size: Size, ours: Rounds, theirs: Rounds) -> list[dict[st
                        max(f.per_s for f in ours.found["full"])],
             "peers": {
                 "original design": theirs.per_s("full"),
-                "CPU ms per request, API process": median(ours.cpu_ms),
-                "CPU ms per request, original design": median(theirs.cpu_ms),
-                "CPU ms per request, database": median(ours.database_ms),
+                "CPU ms per request, API process": middle(ours.cpu_ms),
+                "CPU ms per request, original design": middle(theirs.cpu_ms),
+                "CPU ms per request, database": middle(ours.database_ms),
                 "CPU ms per request, database under the original design":
-                    median(theirs.database_ms),
+                    middle(theirs.database_ms),
                 "RSS MB": ours.rss_mb,
                 "RSS MB, original design": theirs.rss_mb,
                 **{f"P95 ms {task}": ours.ms("full", task, 95)
@@ -278,9 +278,14 @@ def times(
     }
 
 
+def middle(values: list[float]) -> float:
+    return median(values) if values else float("nan")
+
+
 def gain(of: str, ours: float, theirs: float, *, more: bool = False) -> dict[str, Any]:
     """How many times better ours is than the original design."""
-    better = ours / theirs if more else theirs / ours
+    over, under = (ours, theirs) if more else (theirs, ours)
+    better = over / under if under else float("nan")
     return {"gain": better, "gain_of": of, "gain_ours": ours, "gain_theirs": theirs}
 
 
