@@ -95,8 +95,9 @@ class UpkeepPolicy:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            is_limit = value is not None and not isinstance(value, bool)
-            if is_limit and value <= 0 and limit.name != "outbox_keep":
+            if value is None or isinstance(value, bool) or limit.name == "outbox_keep":
+                continue
+            if value <= 0:
                 problem = f"{limit.name} must be above 0, not {value}"
                 raise ConfigurationError(problem)
 

@@ -30,7 +30,7 @@ def test_what_is_due_is_done_and_nothing_twice(evara) -> None:
     _, again, _ = evara()
     after, standing, _ = evara("--status")
 
-    names = ["roll_up", "reconcile", "prune_outbox", "prune_set_aside"]
+    names = ["roll_up", "reconcile", "prune_outbox", "prune_set_aside", "prune_repeats"]
     assert [line.split(" ok in ")[0] for line in told.splitlines()] == names
     assert (before, status, after, again) == (1, 0, 0, "nothing is due\n")
     assert "reconcile ok in" in standing
