@@ -359,6 +359,7 @@ class AlertEngine(Desk):
         at = reading.measured_at
         if at > received_at + self._skew:
             self.counts.ahead += 1
-            at = received_at
+            # Where our own clock was set back, it is not older than what came before it.
+            at = min(at, max(received_at, record.sample_at or received_at))
         if not take(record, reading, at, received_at, story):
             self.counts.late += 1

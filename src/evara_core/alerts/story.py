@@ -13,6 +13,7 @@ from evara_core.alerts.stored import episode_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from evara_core.alerts.maintenance import Maintenance
     from evara_core.alerts.plan import CompiledRule
@@ -102,7 +103,15 @@ class Story:
         told = self._told
         if len(told) < 2:  # noqa: PLR2004 - nothing to order or to pair
             return told
-        told.sort(key=lambda transition: transition.at)
+        over_at: dict[str, datetime] = {}
+        moments = []
+        for transition in told:
+            # What follows the end of an episode stays behind it, also where an edit of the rule
+            # ended it at a moment after that of rows which came only then.
+            moments.append(max(transition.at, over_at.get(transition.rule_id, transition.at)))
+            if transition.kind is TransitionKind.RESOLVED:
+                over_at[transition.rule_id] = moments[-1]
+        told = [told[i] for i in sorted(range(len(told)), key=moments.__getitem__)]
         fired = {t.episode_id for t in told if t.kind is TransitionKind.FIRED}
         over = {t.episode_id for t in told if t.kind is TransitionKind.RESOLVED} & fired
         if not over:

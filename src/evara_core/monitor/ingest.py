@@ -220,6 +220,7 @@ class Writer:
             if look.refusal is not None:
                 updates.append(put_aside(tracked, look, now=now))
                 continue
+            self._excuse(tracked, look, now)
             updates.append(
                 taken_by_entries(
                     tracked,
@@ -234,6 +235,13 @@ class Writer:
             if look.looked_at is not None:
                 self.looked(tracked, look.looked_at, has_more=look.has_more)
         return updates
+
+    def _excuse(self, tracked: Tracked, look: Look, now: datetime) -> None:
+        """Hold no silence against a node that ended while nobody listened."""
+        before, asked_at = tracked.reach.looked_at or tracked.reach.begun_at, look.looked_at
+        longest_s = self.interval_s(tracked) + self._settings.look_timeout_s
+        if before and asked_at and (asked_at - before).total_seconds() > longest_s:
+            self._judge.wait(tracked.node.node_id, until=now + _INSTANT)
 
     async def _compared(self, updates: Sequence[NodeUpdate]) -> Sequence[NodeUpdate]:
         if self._readings is None:
@@ -285,11 +293,8 @@ class Writer:
         longest_s = max((self.interval_s(tracked) for tracked in self._fleet), default=0.0)
         horizon = now - timedelta(seconds=longest_s)
         for tracked in self._fleet:
-            node_id, reach, seen_at = (
-                tracked.node.node_id,
-                tracked.reach,
-                tracked.state.last_seen_at,
-            )
+            node_id, reach = tracked.node.node_id, tracked.reach
+            seen_at = tracked.state.last_seen_at
             if reach.looked_at is None or reach.looked_at < horizon or tracked.is_behind:
                 until = horizon + timedelta(seconds=2 * settings.sweep_interval_s)
                 self._judge.wait(node_id, until=until)
