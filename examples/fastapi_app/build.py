@@ -12,7 +12,7 @@ import anyio
 
 from evara_core.alerts.defaults import default_rules
 from evara_core.clock import SystemClock
-from evara_core.errors import MissingExtraError
+from evara_core.errors import ConflictError, MissingExtraError
 from evara_core.monitor.notify_setup import notify_setup
 from evara_core.monitor.notifying import NotificationRunner
 from evara_core.monitor.operators import OperatorWatch
@@ -38,6 +38,7 @@ from fastapi_app.parts import Parts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -96,8 +97,7 @@ async def open_parts(
     """
     clock = clock or SystemClock()
     rules = tuple(default_rules() if rules is None else rules)
-    async with AsyncUnit(engine) as unit:
-        await unit.run(add_missing(rules, now=clock.now()))
+    await _add_rules(engine, rules, now=clock.now())
     judge = TenantJudge(await _stored_rules(engine))
     setup = notify_setup(settings.notify, environ=os.environ)
     sleep = sleep or _sleep_at(speed)
@@ -149,6 +149,16 @@ async def open_parts(
                 sleep=sleep,
             ),
         )
+
+
+async def _add_rules(engine: AsyncEngine, rules: Sequence[AlertRule], *, now: datetime) -> None:
+    try:
+        async with AsyncUnit(engine) as unit:
+            await unit.run(add_missing(rules, now=now))
+    except ConflictError:
+        # Another process that starts at the same time was faster: now it finds them.
+        async with AsyncUnit(engine) as unit:
+            await unit.run(add_missing(rules, now=now))
 
 
 def _rule_watch(engine: AsyncEngine, monitor: Monitor, judge: TenantJudge) -> RuleWatch:

@@ -40,7 +40,6 @@ from evara_core.thingspeak.simulator.loopback import loopback_in_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANNELS = 30
-LOADED_FOR_S = 10.0
 PATIENCE_S = 60.0
 ENDED_WITHIN_S = 20.0
 SECRET = "a secret of this test alone, of thirty-two bytes"
@@ -61,12 +60,14 @@ class Process:
         )
         self.lines = []
         self._queue = Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
     def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(line)
-            self._queue.put(line)
+        with self.process.stdout:
+            for line in self.process.stdout:
+                self.lines.append(line)
+                self._queue.put(line)
 
     def wait_for(self, wanted):
         """Return the first line from now on that *wanted* holds for."""
@@ -82,7 +83,9 @@ class Process:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return self.process.wait(ENDED_WITHIN_S)
+        code = self.process.wait(ENDED_WITHIN_S)
+        self._reader.join()
+        return code
 
 
 class Deployment:
@@ -112,14 +115,10 @@ class Deployment:
         self.running = []
 
     def api(self):
-        process = self._started("fastapi_app", "serve")
-        line = process.wait_for(lambda line: "serve: at" in line)
-        return line.split()[-1]
+        return self._started("fastapi_app", "serve")
 
     def worker(self):
-        process = self._started("evara_core.cli", "worker", "--engine", "procrastinate", "--json")
-        process.wait_for(lambda line: line.startswith("{") and json.loads(line)["shards"] > 0)
-        return process
+        return self._started("evara_core.cli", "worker", "--engine", "procrastinate", "--json")
 
     def _started(self, *arguments):
         process = Process(arguments, self.environment)
@@ -128,9 +127,15 @@ class Deployment:
 
     def close(self):
         for process in self.running:
-            if process.process.poll() is None:
-                process.process.kill()
-                process.process.wait()
+            process.end(signal.SIGKILL)
+
+
+def url_of(api):
+    return api.wait_for(lambda line: "serve: at" in line).split()[-1]
+
+
+def wait_for_shards(worker):
+    worker.wait_for(lambda line: line.startswith("{") and json.loads(line)["shards"] > 0)
 
 
 class Load:
@@ -242,9 +247,11 @@ def test_workers_come_and_go_under_load_and_nothing_is_lost_or_done_twice(
     deployment, postgres_url, thingspeak
 ):
     engine = blocking_engine_for(postgres_url)
-    urls = [deployment.api() for _ in range(2)]
-    first, second, third = (deployment.worker() for _ in range(3))
-    load = Load(urls)
+    apis = [deployment.api() for _ in range(2)]
+    first, second, third = workers = [deployment.worker() for _ in range(3)]
+    load = Load([url_of(api) for api in apis])
+    for worker in workers:
+        wait_for_shards(worker)
 
     write(thingspeak[1], [entry(n, "30") for n in range(1, 21)])
     wait_until(lambda: stored(engine) == [(20, 20)] * CHANNELS)
@@ -253,6 +260,7 @@ def test_workers_come_and_go_under_load_and_nothing_is_lost_or_done_twice(
     wait_until(lambda: stored(engine) == [(40, 40)] * CHANNELS)
     ended = second.end(signal.SIGTERM)
     added = deployment.worker()
+    wait_for_shards(added)
     write(thingspeak[1], [entry(n, "30") for n in range(41, 61)])
     wait_until(lambda: stored(engine) == [(60, 60)] * CHANNELS)
     wait_until(lambda: unpublished(engine) == 0)
