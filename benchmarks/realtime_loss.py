@@ -15,7 +15,7 @@ from evara_core.storage.migrate import migrate
 
 
 def run(*, quick: bool) -> list[dict[str, Any]]:
-    plan = Plan() if quick else Plan(rounds=100, alerts=300, readings=700, cuts=0.0005)
+    plan = Plan() if quick else Plan(rounds=100, alerts=300, readings=700)
     with tempfile.TemporaryDirectory() as place:
         database = f"sqlite:///{Path(place) / 'evara.db'}"
         asyncio.run(made(database))

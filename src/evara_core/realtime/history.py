@@ -7,10 +7,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from evara_core.realtime.ports import BusPosition
     from evara_core.realtime.subscription import Event
 
-__all__ = ["HeldEvent", "History"]
+__all__ = ["HeldEvent", "History", "replaced_in"]
 
 HeldEvent: TypeAlias = "tuple[BusPosition, Event | None]"
 """A place in the stream and what lies there; None where a message is repeated."""
@@ -50,6 +52,10 @@ class History:
             self._drop_oldest()
         return is_new
 
+    def holds(self, message_id: str) -> bool:
+        """Say whether a message of this id is held."""
+        return message_id in self._ids
+
     def since(self, position: BusPosition, *, limit: int) -> list[HeldEvent] | None:
         """Return the oldest *limit* after *position*; None when that is not known here."""
         if position == self._base:
@@ -77,3 +83,24 @@ class History:
             del self._numbers[position]
         if event is not None:
             del self._ids[event.delivery.message.message_id]
+
+
+def replaced_in(events: Iterable[Event], history: History) -> set[Event]:
+    """Return those of *events* that newer ones among them, for the same hearers, replace.
+
+    They are held, but need not be offered to each client: that is most of a burst.
+    """
+    newest: dict[object, Event] = {}
+    seen: set[str] = set()
+    found: set[Event] = set()
+    for event in events:
+        message = event.delivery.message
+        # A repetition is not heard again, so it replaces nothing.
+        is_repeated = message.message_id in seen or history.holds(message.message_id)
+        if event.is_coalesced and not is_repeated:
+            seen.add(message.message_id)
+            key = event.slot, message.topics
+            if key in newest:
+                found.add(newest[key])
+            newest[key] = event
+    return found

@@ -20,7 +20,7 @@ import anyio.lowlevel
 
 from evara_core.errors import ClosedError, LimitExceededError, UpstreamError
 from evara_core.realtime.codes import ByeCode
-from evara_core.realtime.history import History
+from evara_core.realtime.history import History, replaced_in
 from evara_core.realtime.limits import HubLimits, HubStats
 from evara_core.realtime.subscription import Event, Subscription
 
@@ -60,6 +60,7 @@ class Hub:
 
         self._to_wake = anyio.Event()
         self._woken_at_s = -math.inf
+        self._window_s = limits.window_s
         self._nobody = anyio.Event()
         self._scope = anyio.CancelScope()
         self._is_closed = False
@@ -211,18 +212,23 @@ class Hub:
             self._history.restart(None if batch.deliveries else batch.position)
             for client in self._clients:
                 client.offer_resync()
+        events = [Event(delivery) for delivery in batch.deliveries]
+        replaced = replaced_in(events, self._history)
         work = 0
         woken_at_s = anyio.current_time()
-        for delivery in batch.deliveries:
-            event = Event(delivery)
+        for event in events:
+            delivery = event.delivery
             self._counts["messages"] += 1
             if self._history.add(event):
-                work += self._offer(event)
+                if event in replaced:
+                    self._counts["coalesced"] += len(self._hearers(delivery.message.topics))
+                else:
+                    work += self._offer(event)
             self._position = delivery.position
             if work > self._limits.offers_per_turn:
                 work = 0
                 now_s = anyio.current_time()
-                if now_s - woken_at_s >= self._limits.longest_hold_s:
+                if now_s - woken_at_s >= max(self._limits.longest_hold_s, self._window_s):
                     woken_at_s = now_s
                     self._wake()
                 await anyio.lowlevel.checkpoint()
@@ -239,10 +245,12 @@ class Hub:
             client.wake()
 
     async def _wake_in_turns(self) -> None:
+        took_s = 0.0
         while True:
             await self._to_wake.wait()
-            window_s = self._limits.window_for(len(self._clients))
-            due_at_s = self._woken_at_s + window_s
+            # A machine that is slow, or busy with others, writes less often and more at once.
+            self._window_s = self._limits.window_for(len(self._clients), last_took_s=took_s)
+            due_at_s = self._woken_at_s + self._window_s
             await anyio.sleep(max(0.0, due_at_s - anyio.current_time()))
             self._to_wake = anyio.Event()
             self._woken_at_s = anyio.current_time()
@@ -251,6 +259,7 @@ class Hub:
                 for client in idle[lot : lot + self._limits.woken_per_turn]:
                     client.wake()
                 await anyio.lowlevel.checkpoint()
+            took_s = anyio.current_time() - self._woken_at_s
 
     async def _sweep(self) -> None:
         while True:

@@ -35,13 +35,13 @@ class HubLimits:
     one write, which is what costs; nobody sees 25 ms on a gauge."""
 
     write_s: float = 0.00005
-    """About what one write to one client costs, measured with uvicorn."""
+    """About what one write to one client costs at least, measured with uvicorn."""
 
     write_share: float = 0.4
     """Of a core, what writing may take at most: with many clients the window grows, from about
     200 of them on, and each write carries more."""
 
-    longest_window_s: float = 1.0
+    longest_window_s: float = 2.0
     """The window never grows beyond this."""
 
     batch: int = 256
@@ -71,12 +71,17 @@ class HubLimits:
     pause_after_failure_s: float = 1.0
     """Between two attempts to reach a bus that is away."""
 
-    def window_for(self, clients: int) -> float:
-        """Return the least time between two fetches of one of so many clients; 0: none."""
+    def window_for(self, clients: int, *, last_took_s: float = 0.0) -> float:
+        """Return the least time between two rounds of writing to so many clients; 0: none.
+
+        Args:
+            clients: How many there are.
+            last_took_s: How long the last round took.
+        """
         if self.window_s <= 0:
             return 0.0
-        needed_s = min(self.longest_window_s, clients * self.write_s / self.write_share)
-        return max(self.window_s, needed_s)
+        costs_s = max(clients * self.write_s, last_took_s)
+        return max(self.window_s, min(self.longest_window_s, costs_s / self.write_share))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

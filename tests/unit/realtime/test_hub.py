@@ -158,6 +158,49 @@ async def test_newer_values_replace_older_and_alerts_stay() -> None:
         assert hub.stats().coalesced == 1
 
 
+async def test_a_repetition_does_not_take_the_place_of_what_is_newer() -> None:
+    bus = MemoryBus()
+    async with running(bus) as hub:
+        client = await listen(hub)
+        await bus.publish([reading(1)])
+        assert ids(await client.receive()) == ["r1"]
+
+        await bus.publish([reading(2), reading(1), reading(2)])
+        await caught_up(hub, bus)
+
+        assert ids(await client.receive()) == ["r2"]
+
+
+async def test_newer_values_for_others_replace_nothing() -> None:
+    bus = MemoryBus()
+    async with running(bus) as hub:
+        before = await listen(hub, "community:1")
+
+        await bus.publish([reading(1, "n1", "community:1"), reading(2, "n1", "community:2")])
+        await caught_up(hub, bus)
+
+        assert ids(await before.receive()) == ["r1"]
+
+
+async def test_a_write_that_is_stuck_is_noticed_by_the_hub() -> None:
+    bus = MemoryBus()
+    async with running(bus, limits=HubLimits(sweep_interval_s=0.005, window_s=0)) as hub:
+        client = await listen(hub)
+        left = anyio.Event()
+        client.when_stuck(left.set, after_s=0.01)
+        await bus.publish([alert(1)])
+        assert ids(await client.receive()) == ["a1"]
+
+        await left.wait()
+
+
+async def test_a_long_wait_is_ended_by_the_hub() -> None:
+    async with running(MemoryBus(), limits=HubLimits(sweep_interval_s=0.005)) as hub:
+        client = await listen(hub)
+
+        assert await client.receive(wait_s=1.0) == []
+
+
 async def test_resuming_from_any_event_loses_nothing_of_what_was_coalesced() -> None:
     bus = MemoryBus()
     async with running(bus) as hub:
@@ -550,5 +593,12 @@ def test_with_many_clients_the_window_grows_up_to_a_limit() -> None:
 
     windows = [limits.window_for(clients) for clients in (1, 100, 400, 100_000)]
 
-    assert windows == pytest.approx([limits.window_s, limits.window_s, 0.05, 1.0])
+    assert windows == pytest.approx([limits.window_s, limits.window_s, 0.05, 2.0])
     assert QUICK.window_for(1_000) == 0
+
+
+def test_where_writing_takes_long_the_window_grows_likewise() -> None:
+    limits = HubLimits()
+
+    assert limits.window_for(100, last_took_s=0.04) == pytest.approx(0.1)
+    assert limits.window_for(100, last_took_s=60) == limits.longest_window_s
