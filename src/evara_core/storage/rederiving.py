@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from evara_core.telemetry.models import Measured, Reading
     from evara_core.telemetry.quality import Trace
 
-__all__ = ["LOT", "WARM_UP", "MetricChange", "RederiveReport", "rederive"]
+__all__ = ["LOT", "WARM_UP", "MetricChange", "RederiveReport", "rederive", "rederived_lot"]
 
 LOT = 1_000
 """Readings of one transaction: a few hundredths of a second, in which its node's ingest waits."""
@@ -110,7 +110,7 @@ async def rederive(
     while True:
         async with AsyncUnit(engine, reads_only=is_dry_run) as unit:
             lot, traces = await unit.run(
-                _lot(
+                rederived_lot(
                     node_id, begin, place, end, traces, report,
                     kinds=kinds, zone=zone, dialect=engine.dialect.name,
                 )
@@ -122,7 +122,7 @@ async def rederive(
             on_lot(report, place[0])
 
 
-def _lot(
+def rederived_lot(
     node_id: str,
     start: datetime,
     after: tuple[datetime, int] | None,
@@ -134,6 +134,11 @@ def _lot(
     zone: tzinfo,
     dialect: str,
 ) -> Statements[tuple[Sequence[Reading], Mapping[str, Trace]]]:
+    """Make the next lot anew, and count it in *report*; end with what it was made from.
+
+    *after* is the last reading of the lot before, and *traces* what its checks remember; both
+    None: it is the first.
+    """
     row = yield from held_node(node_id, is_locked=not report.is_dry_run)
     versions = yield from mapping_versions(node_id)
     if not versions:
