@@ -26,7 +26,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import pkgutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,18 +37,21 @@ from benchmarks.running import FULL, QUICK, USUAL, run_all, run_here
 
 ROOT = Path(__file__).resolve().parents[1]
 LATEST = ROOT / "benchmarks" / "results" / "latest.json"
-HELPERS = {
-    "__main__", "baseline", "realtime_rig", "reference_data", "report", "results", "running",
-    "storage_data", "support",
-}  # fmt: skip
 FIRST = ("load", "growth", "growth_clients")
 """What has no other place in the tests comes first, in case that time runs out."""
 
 
 def suites() -> list[str]:
-    names = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - HELPERS
-    found = {name for name in names if not name.endswith(("_rig", "_data"))}
+    """Return the modules of this package that have a `run`, without importing them."""
+    folder = Path(benchmarks.__file__).parent
+    files = {path.stem: path for path in folder.glob("[!_]*.py")}
+    files |= {path.parent.name: path for path in folder.glob("[!_]*/__init__.py")}
+    found = {name for name, path in files.items() if name != "running" and _runs(path)}
     return [name for name in FIRST if name in found] + sorted(found - set(FIRST))
+
+
+def _runs(path: Path) -> bool:
+    return "\ndef run(*, quick: bool" in path.read_text()
 
 
 def main(arguments: list[str] | None = None) -> int:
