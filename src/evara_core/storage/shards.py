@@ -263,10 +263,7 @@ def in_shards(shards: Collection[int], *, of: int) -> ColumnElement[bool]:
 
 
 def shard_expression(of: int) -> ColumnElement[int]:
-    """Return the number of a node's shard as PostgreSQL counts it: `monitor.shards.shard_of`.
-
-    In one form only and without parameters, so that an index on it is used.
-    """
+    """Return the number of a node's shard as PostgreSQL counts it: `monitor.shards.shard_of`."""
     digest = "sha256(convert_to(nodes.node_id, 'UTF8'))"
     number = f"('x' || encode(substr({digest}, 1, {HASH_BYTES}), 'hex'))::bit({8 * HASH_BYTES})"
     return literal_column(f"({number}::bigint % {of:d})", BigInteger())
