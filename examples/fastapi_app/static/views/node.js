@@ -104,6 +104,13 @@ export function nodeView(ctx) {
 
   const shownWindow = () => window ?? [api.now() / 1000 - rangeS, api.now() / 1000];
 
+  // A node that is younger than the range fills the chart all the same.
+  function seenWindow() {
+    const [start, end] = shownWindow();
+    const first = chart.shown?.times[0];
+    return window || first === undefined ? [start, end] : [Math.max(start, first - (end - first) * 0.02), end];
+  }
+
   function resolution([start, end]) {
     if (step !== "auto") return step;
     const length = end - start;
@@ -122,6 +129,7 @@ export function nodeView(ctx) {
     element.removeAttribute("aria-busy");
     if (!found) return undefined;
     chart.show({ metric: metric.value, window: span, spans: spans(), ...found });
+    chart.redraw(seenWindow());
     drawAhead();
     describe(by, found);
     return undefined;
@@ -171,7 +179,7 @@ export function nodeView(ctx) {
     alerts = found;
     list.replaceChildren(...found.map((alert) => alertItem(ctx, alert, { isOfNode: true })));
     calm.hidden = found.length > 0;
-    chart.redraw(shownWindow(), spans());
+    chart.redraw(seenWindow(), spans());
     drawAhead();
   }
 
@@ -203,7 +211,7 @@ export function nodeView(ctx) {
     await Promise.all([loadSeries(), loadAlerts()]);
   }
 
-  const soonRedraw = throttled(1000, () => { if (!window) chart.redraw(shownWindow(), spans()); drawAhead(); });
+  const soonRedraw = throttled(1000, () => { if (!window) chart.redraw(seenWindow(), spans()); drawAhead(); });
   const soonAlerts = throttled(1500, () => loadAlerts());
 
   return {
