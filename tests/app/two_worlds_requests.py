@@ -85,6 +85,8 @@ ONE = {
 def ask(method: str, route: str, path: str | None = None, body: object = None, **more: Any) -> Ask:
     content = None if body is None else body if isinstance(body, bytes) else dump_json(body)
     path = (path or route).replace("/api/", f"{API}/", 1)
+    if content is not None:
+        more["headers"] = {"Content-Type": "application/json", **more.get("headers", {})}
     return Ask(method=method, route=route, path=path, content=content, **more)
 
 
@@ -274,7 +276,9 @@ def writes() -> list[Ask]:
             found.append(ask("POST", route, body=body | more))
             found.append(ask("POST", f"{route}/batch", body={"items": [body, body | more]}))
             found.append(
-                ask("POST", f"{route}/batch", body={"items": [body, body | more], "atomic": False})
+                ask(
+                    "POST", f"{route}/batch", body={"items": [body, body | more], "mode": "partial"}
+                )
             )
         for each in reversed(ids):
             change = {"label": "Changed"} if name == "nodes" else {"name": "Changed"}
@@ -293,7 +297,7 @@ def writes() -> list[Ask]:
                     headers={"If-Match": "*"},
                 )
             )
-            found.append(ask("PATCH", f"{route}/batch", body={"items": [item], "atomic": False}))
+            found.append(ask("PATCH", f"{route}/batch", body={"items": [item], "mode": "partial"}))
             found.append(ask("PATCH", f"{route}/batch", body={"items": [item]}))
         found.append(
             ask(
@@ -328,7 +332,7 @@ def says() -> list[Ask]:
         }
         found.append(ask("POST", "/api/rules/backtest", body=trial))
     rule = {"kind": "tank", "when": "level_percent < 16", "label": "Mine"}
-    for rule_id in ("d-other:their-own", "their-own", "tank-low", "mine"):
+    for rule_id in ("d-other:their-own", "their-own", "tank-low", "mine", "d-own:mine"):
         route, path = "/api/rules/{rule_id}", f"/api/rules/{rule_id}"
         found.append(ask("PUT", route, path, body=rule))
         found.append(ask("PUT", route, path, body=rule, headers={"If-Match": "*"}))
@@ -355,8 +359,8 @@ def endings() -> list[Ask]:
         for each in reversed(ids):
             if each == "caller":
                 continue
-            items = {"items": [{"id": each}], "atomic": False}
-            found.append(ask("DELETE", f"{route}/batch", body={**items, "atomic": True}))
+            items = {"items": [{"id": each}], "mode": "partial"}
+            found.append(ask("DELETE", f"{route}/batch", body={**items, "mode": "atomic"}))
             found.append(ask("DELETE", f"{route}/batch", body=items))
             found.append(ask("DELETE", one, f"{route}/{each}", headers={"If-Match": "*"}))
     return found
