@@ -13,6 +13,7 @@ from tests.adapters.live import ELSEWHERE, QUICK, alert, reading, serving
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from evara_core.realtime.codes import ByeCode
 from evara_core.realtime.limits import HubLimits
 from evara_core.realtime.session import SocketLimits
 
@@ -203,3 +204,27 @@ async def test_a_drain_tells_everybody_to_come_back_after_another_pause() -> Non
 
     assert codes == [4000, 4000]
     assert all(bye["resume"] and 1 <= bye["retry_ms"] <= 20 for bye in byes)
+
+
+async def test_all_streams_of_a_user_share_one_rate() -> None:
+    limits = SocketLimits(commands_per_s=0.001, commands_at_once=6)
+    async with (
+        serving(limits=limits) as live,
+        talking(live) as one,
+        talking(live) as two,
+        talking(live) as other,
+    ):
+        for talk, user in ((one, "boss"), (two, "boss"), (other, "mona")):
+            await talk.say("hello", token=live.token(user))
+            await talk.hear("welcome")
+        for _ in range(3):
+            await one.say("ping")
+            await one.hear("pong")
+            await two.say("ping")
+            await two.hear("pong")
+
+        await two.say("ping")
+
+        assert await two.closed() == ByeCode.LIMIT_EXCEEDED.close_code
+        await other.say("ping")
+        await other.hear("pong")

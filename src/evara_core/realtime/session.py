@@ -34,7 +34,16 @@ if TYPE_CHECKING:
     from evara_core.realtime.selection import Selection
     from evara_core.realtime.subscription import Item
 
-__all__ = ["Act", "End", "Reauthenticate", "Select", "SocketLimits", "SocketSession", "Step"]
+__all__ = [
+    "Act",
+    "Allowance",
+    "End",
+    "Reauthenticate",
+    "Select",
+    "SocketLimits",
+    "SocketSession",
+    "Step",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +66,7 @@ class SocketLimits:
     """A write that a client does not take for so long ends its stream."""
 
     commands_per_s: float = 5.0
-    """Messages of a client, in the long run. A page needs one in 15 s: the pong."""
+    """Messages of a user, in the long run, over all streams. A page needs one in 15 s."""
 
     commands_at_once: int = 50
     """Messages that may come together: a page that opens all its parts."""
@@ -99,6 +108,27 @@ class Step:
     act: Act | None = None
 
 
+class Allowance:
+    """How many messages may still come: a bucket that fills with time."""
+
+    __slots__ = ("__weakref__", "_at_s", "_left", "_limits")
+
+    def __init__(self, limits: SocketLimits, *, now_s: float) -> None:
+        self._limits = limits
+        self._left = float(limits.commands_at_once)
+        self._at_s = now_s
+
+    def take(self, now_s: float) -> bool:
+        """Use up one; False when there is none."""
+        earned = (now_s - self._at_s) * self._limits.commands_per_s
+        self._left = min(float(self._limits.commands_at_once), self._left + earned)
+        self._at_s = now_s
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class SocketSession:
     """What was said so far.
 
@@ -110,7 +140,6 @@ class SocketSession:
 
     __slots__ = (
         "_allowance",
-        "_allowance_at_s",
         "_asked_at_s",
         "_encoding",
         "_heard_at_s",
@@ -124,13 +153,16 @@ class SocketSession:
         self._named: dict[str, Selection] | None = None
         self._heard_at_s = now_s
         self._asked_at_s = now_s
-        self._allowance = float(limits.commands_at_once)
-        self._allowance_at_s = now_s
+        self._allowance = Allowance(limits, now_s=now_s)
 
     @property
     def selections(self) -> tuple[Selection, ...] | None:
         """What the client wants to hear; None: everything."""
         return None if self._named is None else tuple(self._named.values())
+
+    def share(self, allowance: Allowance) -> None:
+        """Count messages against *allowance*, as all streams of the same user do."""
+        self._allowance = allowance
 
     # --- what comes -------------------------------------------------------------------
 
@@ -152,7 +184,7 @@ class SocketSession:
         One that makes no sense is answered by an error; one that cannot even be read, or one
         too many, is the last.
         """
-        if not self._is_affordable(now_s):
+        if not self._allowance.take(now_s):
             return Step(act=End(ByeCode.LIMIT_EXCEEDED))
         try:
             value = self._decoded(frame, now_s=now_s)
@@ -274,16 +306,6 @@ class SocketSession:
         assert self._named is not None
         self._named = {each: kept for each, kept in self._named.items() if each != name}
         return Step(act=Select(self.selections, name, is_more=False))
-
-    def _is_affordable(self, now_s: float) -> bool:
-        limits = self._limits
-        earned = (now_s - self._allowance_at_s) * limits.commands_per_s
-        self._allowance = min(float(limits.commands_at_once), self._allowance + earned)
-        self._allowance_at_s = now_s
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
 
     def _error(self, error: EvaraError) -> bytes:
         members: dict[str, Any] = {"type": "error", "code": error.code, "detail": str(error)}

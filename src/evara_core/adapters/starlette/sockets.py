@@ -11,6 +11,7 @@ import random
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -28,6 +29,7 @@ from evara_core.realtime.codes import ByeCode
 from evara_core.realtime.encoding import JsonEncoding
 from evara_core.realtime.opening import Accepted, Opening, Origins, Refused, open_socket
 from evara_core.realtime.session import (
+    Allowance,
     End,
     Reauthenticate,
     Select,
@@ -97,6 +99,7 @@ class SocketEndpoint:
         self._authenticate = authenticate
         self._elapsed_s = elapsed_s
         self._encodings = tuple(encodings or (JsonEncoding(),))
+        self._allowances: WeakValueDictionary[str, Allowance] = WeakValueDictionary()
         self._ready = {each.subprotocol: ReadyFrames(each) for each in self._encodings}
         self._origins = origins
         self._limits = limits
@@ -143,12 +146,21 @@ class SocketEndpoint:
             return
         try:
             listener = await self._authenticate(opened.token or hello.token)
+            link.session.share(self._allowance_of(listener.principal_id))
             subscription = await self._subscribe(link.session, hello, listener)
             with subscription:
                 await self._stream(link, subscription, hello)
         except EvaraError as error:
             _LOG.info("a WebSocket is not served: %r", error)
             await link.bye(_code_of(error))
+
+    def _allowance_of(self, principal_id: str) -> Allowance:
+        """Return what all streams of one user share, for as long as there is one."""
+        found = self._allowances.get(principal_id)
+        if found is None:
+            found = Allowance(self._limits, now_s=self._elapsed_s())
+            self._allowances[principal_id] = found
+        return found
 
     async def _subscribe(
         self, session: SocketSession, hello: Hello, listener: Listener
