@@ -43,7 +43,7 @@ def run(*, quick: bool) -> list[dict[str, Any]]:
             found = asyncio.run(measured(quick))
             with asyncio.Runner(loop_factory=OwnLoop) as runner:
                 found.append(runner.run(commit_to_client(2 if quick else 8)))
-                found.append(runner.run(frozen_client(2 if quick else 4)))
+                found.append(runner.run(frozen_client(1 if quick else 4)))
             return found
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -51,8 +51,8 @@ def run(*, quick: bool) -> list[dict[str, Any]]:
 
 async def measured(quick: bool) -> list[dict[str, Any]]:
     return [
-        *await to_500(2 if quick else 5),
-        *await to_5_000(1 if quick else 3),
+        *await to_500(1 if quick else 5),
+        *await to_5_000(1 if quick else 3, messages=20 if quick else 60),
         await publish_cost(),
         await idle_memory(200 if quick else 1_000),
     ]
@@ -154,9 +154,9 @@ async def to_500(rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-async def to_5_000(rounds: int) -> list[dict[str, Any]]:
+async def to_5_000(rounds: int, *, messages: int) -> list[dict[str, Any]]:
     """One after the other: both at once would need 20,000 open files."""
-    count, messages = 5_000, 60
+    count = 5_000
     best = Best()
     ours = await Ours().start(count)
     for _ in range(rounds):
