@@ -28,7 +28,7 @@ QUICK, USUAL, FULL = "quick", "usual", "full"
 BUDGET_S = {QUICK: 175.0, USUAL: 690.0, FULL: 7_200.0}
 """For all suites together. Once two thirds are gone, those that are left are run quickly."""
 
-LIMIT_S = {QUICK: 90.0, USUAL: 240.0, FULL: 1_800.0}
+LIMIT_S = {QUICK: 120.0, USUAL: 300.0, FULL: 1_800.0}
 """For one suite. Beyond it, it is ended, and the report says so."""
 
 HURRY_AT = 0.67
