@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         if given.command == "demo":
             anyio.run(run_demo, _demo_options(given))
         else:
-            anyio.run(run_serve)
+            anyio.run(run_serve, backend_options={"use_uvloop": find_spec("uvloop") is not None})
     except (ConfigurationError, InvalidInputError) as error:
         return _complain(given.command, error)
     except BaseExceptionGroup as group:
