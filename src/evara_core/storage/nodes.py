@@ -75,7 +75,7 @@ def node_list(*, is_indexed: bool = True, configs: ConfigTables = STANDARD_CONFI
             not, for want of FTS5. PostgreSQL finds out by itself.
         configs: Which kinds have a table for their configuration.
     """
-    columns = {**NODE_COLUMNS, "config": configs.whole}
+    columns: Columns = {**NODE_COLUMNS, "config": configs.whole}
     search = SearchIndex(key=nodes.c.node_key, name="nodes_search") if is_indexed else None
     return ListSource(node_selected(configs), columns, includes=NODE_INCLUDES, search=search)
 
@@ -97,7 +97,7 @@ def node_record(
 
 def node_selected(configs: ConfigTables = STANDARD_CONFIGS) -> Select[Any]:
     """Return the statement that has `NODE_COLUMNS`, one row for each node."""
-    named = {**NODE_COLUMNS, "config": configs.whole}
+    named: Columns = {**NODE_COLUMNS, "config": configs.whole}
     columns = [column.label(name) for name, column in named.items()]
     mapped = thingspeak_mappings.c.node_key == nodes.c.node_key
     return (
