@@ -114,9 +114,13 @@ class Way:
         while True:
             try:
                 near, _ = listener.accept()
-                far = socket.create_connection(self._to)
             except OSError:
                 return
+            try:
+                far = socket.create_connection(self._to)
+            except OSError:
+                near.close()
+                continue
             self._pairs.append((near, far))
             threading.Thread(target=_carry, args=(near, far), daemon=True).start()
 
