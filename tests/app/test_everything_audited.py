@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.app.two_worlds_requests import REQUESTS
 from tests.app.worlds import world
 
@@ -27,6 +28,8 @@ FORBIDDEN = {"/api/distributors", "/api/distributors/batch", "/api/distributors/
 """The caller of this test may not."""
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_every_write_that_succeeds_is_in_the_audit_log(
     sqlite_database_url: str, clock: ManualClock
 ) -> None:

@@ -373,8 +373,9 @@ REQUESTS: tuple[Ask, ...] = (
     *says(),
     *notified(),
     *signed_out(),
-    *reads(),
+    # What was written shows again, to whom it may.
+    *reads()[::5],
     *endings(),
-    *reads(),
+    *reads()[2::5],
     *around(),
 )
