@@ -13,7 +13,6 @@ import anyio
 from evara_core.access.authentication import identify
 from evara_core.access.roles import built_in_policy
 from evara_core.access.sealing import UnsealedSealer
-from evara_core.access.tenancy import topics_of
 from evara_core.access.verified import VerifiedTokenCache
 from evara_core.adapters.fastapi.service import Service
 from evara_core.api.limits import MemoryRateLimits
@@ -21,13 +20,14 @@ from evara_core.api.usage import UsageReport
 from evara_core.caching.cache import Cache
 from evara_core.caching.memory import MemoryStore
 from evara_core.clock import SystemClock
-from evara_core.errors import EvaraError
 from evara_core.ids import TimeOrderedIds
 from evara_core.query.cursor import CursorCodec
 from evara_core.realtime.hub import Hub
 from evara_core.realtime.limits import HubLimits
-from evara_core.storage.fleet import principal as stored_principal
+from evara_core.realtime.rights import RightsWatch
 from evara_core.storage.idempotency import SqlIdempotencyStore
+from evara_core.storage.outbox_news import OutboxNews
+from evara_core.storage.rights import topics_by_user
 from evara_core.storage.signins import user_record
 from evara_core.storage.tables import idempotency_keys
 from evara_core.storage.units import AsyncUnit
@@ -192,9 +192,11 @@ async def running(parts: Parts) -> AsyncIterator[None]:
     """Run what works behind the application: hub, monitor, re-check of rights."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(kept_up, parts, "hub", parts.hub.run)
-        tasks.start_soon(kept_up, parts, "rights", lambda: _recheck(parts))
+        tasks.start_soon(kept_up, parts, "rights", _rights(parts).run)
         if parts.monitor is not None:
             tasks.start_soon(kept_up, parts, "monitor", parts.monitor.run)
+            news = OutboxNews(parts.engine, on_news=parts.monitor.wake_relay)
+            tasks.start_soon(kept_up, parts, "outbox", news.run)
         if parts.rule_watch is not None:
             tasks.start_soon(kept_up, parts, "rules", parts.rule_watch.run)
         if parts.operator_watch is not None:
@@ -231,15 +233,15 @@ async def kept_up(
             return
 
 
-async def _recheck(parts: Parts) -> None:
-    """Let live streams hear no more than their users may by now."""
-    while True:
-        await anyio.sleep(parts.settings.stream.recheck_s)
-        for user_id in parts.hub.principals:
-            try:
-                found = await parts.read(stored_principal(user_id))
-            except EvaraError as error:
-                _LOG.warning("rights cannot be looked up: %s", error)
-                break
-            may_listen = found is not None and parts.policy.decide(found, "stream:read").allowed
-            parts.hub.revise(user_id, topics_of(found) if found and may_listen else ())
+def _rights(parts: Parts) -> RightsWatch:
+    """Return who lets live streams hear no more than their users may by now."""
+
+    def may_listen(who: Principal) -> bool:
+        return parts.policy.decide(who, "stream:read").allowed
+
+    return RightsWatch(
+        parts.hub,
+        look_up=topics_by_user(parts.engine, may_listen=may_listen),
+        clock=SystemClock(),
+        interval_s=parts.settings.stream.recheck_s,
+    )
