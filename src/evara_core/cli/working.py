@@ -88,6 +88,9 @@ class Worker:
     engine: WorkEngine | None
     """None: jobs are done in the process, `inline`."""
 
+    has_clock: bool = True
+    """Whether the engine puts upkeep in by itself."""
+
     def status(self) -> dict[str, Any]:
         """Return how it stands, in one line of JSON."""
         shards, monitor, notify = (
@@ -159,7 +162,6 @@ async def _assembled(
     clock = SystemClock()
     # Another one in each life of a process, and readable in the table of leases.
     holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
-    given = settings.worker
     setup = notify_setup(settings.notify, environ=os.environ)
     notices = SqlNotificationStore(database, sealer=setup.sealer)
     notifications = NotificationRunner(
@@ -178,6 +180,39 @@ async def _assembled(
     upkeep = Upkeep(jobs, SqlUpkeepLog(database), clock=clock)
     tasks = [notify_task(notifications, notices), *upkeep_tasks(upkeep, jobs)]
     work_engine = await _work_engine(settings, engine, tasks, stack)
+    is_in_database = engine == "procrastinate"
+    feeds_engine = work_engine is not None and not is_in_database
+    judge = TenantJudge(await _stored_rules(database))
+    store = _sharded(settings, database, holder, with_jobs=is_in_database)
+    monitor = Monitor(
+        store=store,
+        outbox=SqlOutboxStore(database),
+        readings=SqlReadingStore(database),
+        source=ChannelSource(client),
+        bus=EnqueueingBus(bus, work_engine) if work_engine and feeds_engine else bus,
+        judge=judge,
+        clock=clock,
+        settings=MonitorSettings(**settings.monitor.model_dump()),
+        relay_lease=_relay_lease(settings, database, holder),
+    )
+    return Worker(
+        monitor=monitor,
+        keeper=store.keeper,
+        notifications=notifications,
+        rule_watch=_rule_watch(database, monitor, judge),
+        operator_watch=OperatorWatch(
+            store=SqlActionStore(database), judge=judge, act=monitor.act, clock=clock
+        ),
+        upkeep=upkeep,
+        engine=work_engine,
+        has_clock=engine != "celery",
+    )
+
+
+def _sharded(
+    settings: Settings, database: AsyncEngine, holder: str, *, with_jobs: bool
+) -> ShardedStore:
+    given, clock = settings.worker, SystemClock()
     keeper = ShardKeeper(
         SqlShardStore(database, clock=clock),
         holder=holder,
@@ -186,45 +221,19 @@ async def _assembled(
             shards=given.shards, ttl_s=given.ttl_s, renew_s=given.renew_s, margin_s=given.margin_s
         ),
     )
-    judge = TenantJudge(await _stored_rules(database))
-    is_in_database = engine == "procrastinate"
-    monitor = Monitor(
-        store=ShardedStore(
-            SqlIngestStore(
-                database,
-                shard=crc32(holder.encode()) % COUNTER_SHARDS,
-                also=_alert_jobs_of if is_in_database else None,
-            ),
-            keeper,
-        ),
-        outbox=SqlOutboxStore(database),
-        readings=SqlReadingStore(database),
-        source=ChannelSource(client),
-        bus=bus if is_in_database or work_engine is None else EnqueueingBus(bus, work_engine),
-        judge=judge,
-        clock=clock,
-        settings=MonitorSettings(**settings.monitor.model_dump()),
-        relay_lease=LeaseHolder(
-            SqlLeaseStore(database, clock=clock),
-            name="relay",
-            holder=holder,
-            clock=clock,
-            settings=LeaseSettings(
-                ttl_s=given.ttl_s, renew_s=given.renew_s, margin_s=given.margin_s
-            ),
-        ),
+    store = SqlIngestStore(
+        database,
+        shard=crc32(holder.encode()) % COUNTER_SHARDS,
+        also=_alert_jobs_of if with_jobs else None,
     )
-    return Worker(
-        monitor=monitor,
-        keeper=keeper,
-        notifications=notifications,
-        rule_watch=_rule_watch(database, monitor, judge),
-        operator_watch=OperatorWatch(
-            store=SqlActionStore(database), judge=judge, act=monitor.act, clock=clock
-        ),
-        upkeep=upkeep,
-        engine=work_engine,
-    )
+    return ShardedStore(store, keeper)
+
+
+def _relay_lease(settings: Settings, database: AsyncEngine, holder: str) -> LeaseHolder:
+    given, clock = settings.worker, SystemClock()
+    times = LeaseSettings(ttl_s=given.ttl_s, renew_s=given.renew_s, margin_s=given.margin_s)
+    store = SqlLeaseStore(database, clock=clock)
+    return LeaseHolder(store, name="relay", holder=holder, clock=clock, settings=times)
 
 
 def _alert_jobs_of(updates: Sequence[NodeUpdate]) -> Statements[None]:
@@ -232,9 +241,13 @@ def _alert_jobs_of(updates: Sequence[NodeUpdate]) -> Statements[None]:
 
 
 def _parts(worker: Worker) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-    jobs = worker.upkeep.run if worker.engine is None else worker.engine.run
+    jobs: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+    if worker.engine is not None:
+        jobs.append(("jobs", worker.engine.run))
+    if worker.engine is None or not worker.has_clock:
+        jobs.append(("upkeep", worker.upkeep.run))
     return [
-        ("jobs", jobs),
+        *jobs,
         ("rules", worker.rule_watch.run),
         ("operators", worker.operator_watch.run),
         ("notifications", worker.notifications.run),
