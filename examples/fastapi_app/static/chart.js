@@ -84,7 +84,7 @@ export class Chart {
       bands: this.isBanded ? [{ series: [3, 2], fill: faded(line, 0.18) }] : [],
       scales: { x: { time: true, range: (_, low, high) => this.shown?.window ?? [low, high] } },
       axes: [
-        { stroke: ink, grid, ticks: grid, font, values: (_, ticks, __, ___, step) => ticks.map((at, place) => timeLabel(at, step, place === 0)) },
+        { stroke: ink, grid, ticks: grid, font, space: 84, values: (_, ticks, __, ___, step) => ticks.map((at, place) => timeLabel(at, step, place === 0)) },
         { stroke: ink, grid, ticks: grid, font, size: 54, values: (_, ticks) => ticks.map((v) => number(v)) },
       ],
       series,
