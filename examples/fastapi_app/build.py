@@ -19,6 +19,7 @@ from evara_core.monitor.operators import OperatorWatch
 from evara_core.monitor.runner import Monitor
 from evara_core.monitor.settings import MonitorSettings
 from evara_core.monitor.tenants import RuleWatch, TenantJudge
+from evara_core.monitor.upkeep import Upkeep
 from evara_core.realtime.memory import MemoryBus
 from evara_core.storage.deliveries import SqlDeliveryQueue
 from evara_core.storage.engine import EngineLimits, engine_for
@@ -30,6 +31,8 @@ from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.readings import SqlReadingStore
 from evara_core.storage.rules import add_missing, all_rules, rules_stamp
 from evara_core.storage.units import AsyncUnit
+from evara_core.storage.upkeep_jobs import UpkeepPolicy, standard_jobs
+from evara_core.storage.upkeep_log import SqlUpkeepLog
 from evara_core.telemetry.kinds import STANDARD_KINDS
 from evara_core.thingspeak.client import AsyncClient
 from evara_core.thingspeak.source import ChannelSource
@@ -61,13 +64,8 @@ _CLOSE_WITHIN_S = 1.0
 async def open_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     """Yield an engine whose database has the reference schema."""
     database = settings.database
-    limits = EngineLimits(
-        connection_budget=database.connection_budget,
-        statement_timeout=timedelta(seconds=database.statement_timeout_s),
-        lock_timeout=timedelta(seconds=database.lock_timeout_s),
-    )
     engine = engine_for(
-        database.url.get_secret_value(), processes=database.processes, limits=limits
+        database.url.get_secret_value(), processes=database.processes, limits=_limits(settings)
     )
     try:
         await migrate(engine)
@@ -75,6 +73,15 @@ async def open_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
     finally:
         with anyio.move_on_after(_CLOSE_WITHIN_S, shield=True):
             await engine.dispose()
+
+
+def _limits(settings: Settings) -> EngineLimits:
+    database = settings.database
+    return EngineLimits(
+        connection_budget=database.connection_budget,
+        statement_timeout=timedelta(seconds=database.statement_timeout_s),
+        lock_timeout=timedelta(seconds=database.lock_timeout_s),
+    )
 
 
 @asynccontextmanager
@@ -147,6 +154,15 @@ async def open_parts(
                 makers=setup.makers,
                 roster=setup.roster,
                 sleep=sleep,
+            ),
+            upkeep=Upkeep(
+                standard_jobs(
+                    engine,
+                    UpkeepPolicy(**settings.upkeep.model_dump()),
+                    limits=_limits(settings),
+                ),
+                SqlUpkeepLog(engine),
+                clock=clock,
             ),
         )
 

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from evara_core.monitor.operators import OperatorWatch
     from evara_core.monitor.runner import Monitor
     from evara_core.monitor.tenants import RuleWatch
+    from evara_core.monitor.upkeep import Upkeep
     from evara_core.realtime.ports import Bus
     from evara_core.settings import Settings
     from evara_core.storage.statements import Statements
@@ -91,6 +92,7 @@ class Parts:
         operator_watch: Brings what people say of alerts to the engine; None: another process does.
         sealer: Keeps the secrets of receivers; None: they are stored as they are.
         notifications: Tells people of alerts; None: another process does.
+        upkeep: Sums up, cleans up and proves counters; None: another process does.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Parts:
         operator_watch: OperatorWatch | None = None,
         sealer: Sealer | None = None,
         notifications: NotificationRunner | None = None,
+        upkeep: Upkeep | None = None,
     ) -> None:
         stream, keys = settings.stream, settings.api.cursor_keys
         system = SystemClock()
@@ -121,6 +124,7 @@ class Parts:
         self.operator_watch = operator_watch
         self.sealer = sealer or UnsealedSealer()
         self.notifications = notifications
+        self.upkeep = upkeep
         self.clock = clock or system
         self.rule_names = {rule.id: rule.label or rule.id for rule in rules}
         self.policy = built_in_policy()
@@ -201,6 +205,8 @@ async def running(parts: Parts) -> AsyncIterator[None]:
             tasks.start_soon(kept_up, parts, "rules", parts.rule_watch.run)
         if parts.operator_watch is not None:
             tasks.start_soon(kept_up, parts, "operators", parts.operator_watch.run)
+        if parts.upkeep is not None:
+            tasks.start_soon(kept_up, parts, "upkeep", parts.upkeep.run)
         if parts.notifications is not None:
             tasks.start_soon(kept_up, parts, "notifications", parts.notifications.run)
         try:
