@@ -61,7 +61,7 @@ export function nodeView(ctx) {
   const cells = new Map();
   function drawValues() {
     const found = node.metrics.filter((name) => node.values?.[name]).map((name) => [name, node.values[name]]);
-    if (found.some(([name]) => !cells.has(name)) || cells.size !== found.length) {
+    if (!cells.seen || found.some(([name]) => !cells.has(name)) || cells.size !== found.length) {
       cells.clear();
       values.replaceChildren();
       for (const [name] of found) {
@@ -79,6 +79,16 @@ export function nodeView(ctx) {
     text(cells.seen, ago(node.last_reading_at, api.now()));
   }
 
+  // A node may begin to say something while one looks at it.
+  function drawMetrics() {
+    node.metrics = [...new Set([...node.metrics, ...Object.keys(node.values ?? {})])];
+    if (metric.childElementCount === node.metrics.length) return;
+    const before = metric.value;
+    metric.replaceChildren(...node.metrics.map((name) => made("option", { value: name }, metricName(name))));
+    if (before) metric.value = before;
+    else loadSeries();
+  }
+
   function draw() {
     text(heading, node.label);
     const owners = [node.community, node.customer].map((owner) => owner?.name);
@@ -86,6 +96,7 @@ export function nodeView(ctx) {
     text(state, statusName(node.status));
     mark(state, "status", node.status);
     drawing.show(node.values ?? {}, node);
+    drawMetrics();
     drawValues();
     const reasons = node.health_reasons?.length ? `: ${node.health_reasons.join(", ")}` : "";
     text(health, node.health_score === null || node.health_score === undefined ? "Health is not judged yet." : `Health ${node.health_score} of 100${reasons}`);
@@ -190,6 +201,7 @@ export function nodeView(ctx) {
       gauge.replaceChildren();
       values.replaceChildren();
       cells.clear();
+      cells.seen = null;
       list.replaceChildren();
       text(heading, store.nodes.get(id)?.label ?? "…");
     }
@@ -204,11 +216,11 @@ export function nodeView(ctx) {
     if (first) {
       drawing = picture(node.kind);
       gauge.replaceChildren(drawing.svg);
-      metric.replaceChildren(...node.metrics.map((name) => made("option", { value: name }, metricName(name))));
+      metric.replaceChildren();
       document.title = `${node.label} · evara`;
     }
     draw();
-    await Promise.all([loadSeries(), loadAlerts()]);
+    await Promise.all([first ? null : loadSeries(), loadAlerts()]); // the first time, drawMetrics has asked
   }
 
   const soonRedraw = throttled(1000, () => { if (!window) chart.redraw(seenWindow(), spans()); drawAhead(); });
@@ -231,7 +243,7 @@ export function nodeView(ctx) {
       soonRedraw();
     },
     tick() {
-      if (node) text(cells.seen, ago(node.last_reading_at, api.now()));
+      if (node && cells.seen) text(cells.seen, ago(node.last_reading_at, api.now()));
     },
     clear() {
       asked += 1;
