@@ -143,7 +143,7 @@ class StreamSettings(_Group):
     send_timeout_s: Positive = 10.0
     """A write that a client does not take for so long ends its stream."""
 
-    recheck_s: Positive = 4.0
+    recheck_s: Positive = 3.0
     """How often the rights of those who listen are looked up: a change counts within 5 s."""
 
     history: Count = 10_000

@@ -204,6 +204,15 @@ async def test_readings_flow_through_the_stream_in_the_documented_shape(
     assert all(set(value) == {"value", "quality"} for value in data["values"].values())
 
 
+async def test_what_the_parts_count_is_for_operators_only(platform: Platform) -> None:
+    told = await platform.data("/health/details", "superadmin")
+    refused = await platform.get("/health/details", "customer")
+
+    assert told["streams"]["refused"] == told["streams"]["slow"] == 0
+    assert told["monitor"]["nodes"] == 10
+    assert refused.status_code == 403
+
+
 async def test_readiness_looks_at_what_is_needed(platform: Platform) -> None:
     live = await platform.get("/health/live", None)
     ready = await platform.get("/health/ready", None)
@@ -219,7 +228,7 @@ async def test_readiness_looks_at_what_is_needed(platform: Platform) -> None:
         "monitor": "ok",
         "notifications": "ok",
     }
-    assert checks["streams"]["refused"] == checks["streams"]["slow"] == 0
+    assert all(set(check) <= {"status", "latency_ms"} for check in checks.values())
     assert unready.status_code == 503
     assert unready.headers["retry-after"] == "5"
     assert unready.json()["errors"][0]["field"] == "bus"

@@ -57,6 +57,7 @@ UNCOMPARED = {
     ("GET", "/api/stream"): "does not end: see the tests of streams",
     ("ANY", "/api/stream/socket"): "a WebSocket: see the tests of streams",
     ("ANY", "/static"): "files of the repository",
+    ("GET", "/health/details"): "for operators of the platform only",
     ("GET", "/health/ready"): "tells how long each check took",
 }
 """Routes that are compared elsewhere or not at all, and why."""

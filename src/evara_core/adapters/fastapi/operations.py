@@ -48,14 +48,16 @@ def health_router(
     checks: Mapping[str, Check],
     stats: Mapping[str, Callable[[], Any]] | None = None,
     crashed: Mapping[str, str] | None = None,
+    permission: str = "platform:operate",
 ) -> APIRouter:
-    """Return `/health/live` and `/health/ready`.
+    """Return `/health/live`, `/health/ready` and `/health/details`.
 
     Args:
         replies: Makes the answers.
         checks: What must answer for the process to be ready.
-        stats: By name, dataclasses or mappings of numbers to show beside.
+        stats: By name, dataclasses or mappings of numbers for `details`.
         crashed: Background tasks that do not run, with the kind of error: looked at each time.
+        permission: That `details` needs.
     """
     router = APIRouter(prefix="/health", tags=["health"])
 
@@ -81,13 +83,24 @@ def health_router(
         if failed:
             return replies.unready(request, failed)
         data = health_data(results)
-        for name, read in (stats or {}).items():
-            told = read()
-            shown: Any = asdict(told) if is_dataclass(told) and not isinstance(told, type) else told
-            data["checks"][name] = {"status": "ok", **shown}
+        data["checks"] |= {name: {"status": "ok"} for name in stats or {}}
         return replies.success(request, data)
 
+    @router.get(
+        "/details",
+        dependencies=[Depends(RequirePermission(permission))],
+        responses=answers_of(dict[str, Any]) | errors_of("UNAUTHENTICATED", "FORBIDDEN"),
+    )
+    async def details(request: Request) -> Response:
+        """Show what the parts count: it is of all tenants, so for operators only."""
+        told = {name: read() for name, read in (stats or {}).items()}
+        return replies.success(request, {name: _shown(found) for name, found in told.items()})
+
     return router
+
+
+def _shown(told: object) -> object:
+    return asdict(told) if is_dataclass(told) and not isinstance(told, type) else told
 
 
 def metrics_router(
