@@ -241,8 +241,8 @@ class NotifySettings(_Group):
     """Who is told of alerts, and by what: `monitor.notify_setup`."""
 
     file: Path | None = None
-    """Receivers and routes of a single installation, as YAML, JSON or TOML: docs/how-to/notifications.
-    Those in the database come beside them."""
+    """Receivers and routes of a single installation, as YAML, JSON or TOML:
+    docs/how-to/notifications. Those in the database come beside them."""
 
     sealing_keys: tuple[SecretStr, ...] = ()
     """Keys that the secrets of receivers are sealed with in the database, the newest first:
