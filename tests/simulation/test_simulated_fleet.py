@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.simulation.promises import broken_promises
-from tests.simulation.world import LARGE, World
+from tests.simulation.world import World
 
 BASE_SEED = "EVARA_SIMULATION_SEED"
 """Another number in this variable of the environment makes twenty other random runs."""
@@ -62,11 +62,3 @@ def test_the_same_seed_plays_the_same_day_in_every_process() -> None:
 
     assert here in told.stdout
     assert World(4).run().trace() != here
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_month_of_a_thousand_nodes_breaks_no_promise() -> None:
-    problems = broken_promises(World(1, LARGE).run())
-
-    assert not problems, "\n".join(problems)
