@@ -60,7 +60,9 @@ WHO = {
 }
 SCOPES = {name: scope_for(role, **ids) for name, (role, ids, _) in WHO.items()}
 SEEN = {name: seen for name, (_, _, seen) in WHO.items()}
-CHILDREN = ("readings", "node_operational_state", "thingspeak_mappings", "field_mappings")
+CHILDREN = (
+    "readings", "node_operational_state", "thingspeak_mappings", "field_mappings", "set_aside",
+)  # fmt: skip
 
 
 def fleet():
@@ -84,6 +86,14 @@ def fleet():
         dialect="postgresql",
     )
     yield from append([reading(node, 1) for node in PLACES], dialect="postgresql")
+    # And one of a node that is gone: nobody's.
+    yield Query(
+        text(
+            "INSERT INTO set_aside (node_key, node_id, received_at, source, reason, body)"
+            " SELECT node_key, node_id, now(), 's', 'r', 'b' FROM nodes"
+            " UNION ALL SELECT NULL, 'gone', now(), 's', 'r', 'b'"
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +135,9 @@ async def test_a_scope_sees_its_nodes_and_what_hangs_on_them(app, who):
 
     for table in CHILDREN:
         several = await ask(
-            app, f"SELECT DISTINCT node_id FROM {table} JOIN nodes USING (node_key)", SCOPES[who]
+            app,
+            f"SELECT DISTINCT nodes.node_id FROM {table} JOIN nodes USING (node_key)",
+            SCOPES[who],
         )
         [all_of_it] = await ask(app, f"SELECT count(DISTINCT node_key) FROM {table}", SCOPES[who])
         assert (set(several), all_of_it) == (SEEN[who], len(SEEN[who]))

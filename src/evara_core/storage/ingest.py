@@ -83,8 +83,7 @@ class SqlIngestStore(FencedIngestStore):
         to the transaction of each lot, such as jobs: `storage.jobs`.
         """
         self._also = also
-        self._engine = engine
-        self._twin = blocking_twin(engine)
+        self._engine, self._twin = engine, blocking_twin(engine)
         self._dialect = engine.dialect.name
         self._shard = shard
         self._zone = zone
@@ -214,7 +213,7 @@ def ingest(
     stored = yield from insert_readings(others, keys, dialect=dialect, fresh=fresh)
     yield from mark(_marks(updates, held, zone), dialect=dialect)
     aside = [one for update in updates for one in update.set_aside]
-    yield from _put_aside(aside, dialect=dialect)
+    yield from _keep(aside, keys, dialect=dialect)
     yield from _store_states(updates, held, counts, dialect=dialect)
     yield from store_alert_states(
         [(keys[update.node.node_id], alert) for update in updates for alert in update.alerts],
@@ -345,9 +344,10 @@ def _marks(updates: Sequence[NodeUpdate], held: Mapping[str, _Held], zone: tzinf
     return marks
 
 
-def _put_aside(aside: Sequence[SetAside], *, dialect: str) -> Statements[None]:
+def _keep(aside: Sequence[SetAside], keys: Mapping[str, int], *, dialect: str) -> Statements[None]:
     if aside:
         rows: dict[str, list[Any]] = {
+            "node_key": [keys.get(one.node_id) for one in aside],
             "node_id": [one.node_id for one in aside],
             "received_at": [one.received_at for one in aside],
             "source": [storable_text(one.source) for one in aside],

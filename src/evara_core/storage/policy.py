@@ -43,6 +43,7 @@ REFERENCE_POLICY = TenancyPolicy(
         "readings": _OF_A_NODE,
         "rollup_marks": _OF_A_NODE,
         "rollups": _OF_A_NODE,
+        "set_aside": _OF_A_NODE,
         "tank_configs": _OF_A_NODE,
         "thingspeak_mappings": _OF_A_NODE,
         "users": _LOOKED_AT,

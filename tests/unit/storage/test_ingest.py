@@ -20,7 +20,7 @@ from evara_core.storage.episodes import load_alert_state
 from evara_core.storage.ingest import SqlIngestStore, ingest
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.readings import SqlReadingStore, latest
-from evara_core.storage.tables import set_aside, thingspeak_mappings
+from evara_core.storage.tables import nodes, set_aside, thingspeak_mappings
 from evara_core.storage.units import AsyncUnit, Unit
 from evara_core.telemetry.connectivity import Connectivity
 from evara_core.telemetry.models import Measured, Quality, SetAside
@@ -208,7 +208,10 @@ async def test_one_reading_that_cannot_be_stored_is_set_aside(fleet):
     assert (report.stored, report.set_aside) == (1, 1)
     async with fleet.connect() as connection:
         (row,) = (await connection.execute(select(set_aside))).all()
-    assert row.reason == "entry_id_out_of_range"
+        (node_key,) = (
+            await connection.scalars(select(nodes.c.node_key).where(nodes.c.node_id == "tank-1"))
+        ).all()
+    assert (row.reason, row.node_key) == ("entry_id_out_of_range", node_key)
     assert str(2**70) in row.source + row.body
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from evara_core.access.principal import Principal
 from evara_core.access.tenancy import permitted_scope
@@ -31,6 +32,8 @@ from evara_core.storage.set_aside import (
     set_aside_list,
     set_aside_record,
 )
+from evara_core.storage.statements import Query
+from evara_core.storage.tables import set_aside
 from evara_core.storage.units import AsyncUnit
 from evara_core.storage.upkeep import remove_node
 from evara_core.telemetry.models import SetAside
@@ -46,6 +49,11 @@ NODES = ("tank-1", "tank-1", "tank-3", "tank-4")
 async def run(engine, flow):
     async with AsyncUnit(engine) as unit:
         return await unit.run(flow)
+
+
+def query(statement):
+    answer = yield Query(statement)
+    return [row[0] for row in answer.rows]
 
 
 async def ids(engine, **options):
@@ -143,6 +151,8 @@ async def test_outlives_its_node_for_those_who_see_everything(aside):
 
     assert [row["id"] for row in (await page(aside, ALWAYS)).rows] == [4, 3, 2, 1]
     assert len((await page(aside, scope_of("distributor", distributor_id="d-2"))).rows) == 0
+    keys = await run(aside, query(select(set_aside.c.node_key).order_by(set_aside.c.set_aside_id)))
+    assert [key is None for key in keys] == [False, False, False, True]
 
 
 async def test_one_row_is_shown_with_all_that_is_known(aside):

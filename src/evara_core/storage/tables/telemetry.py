@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    ForeignKey,
     Index,
     Integer,
     PrimaryKeyConstraint,
@@ -104,6 +105,8 @@ set_aside = Table(
     "set_aside",
     metadata,
     Column("set_aside_id", BigKey, primary_key=True),
+    # Whose node it is, for the walls between tenants. None once the node is gone.
+    Column("node_key", ForeignKey("nodes.node_key", ondelete="SET NULL"), index=True),
     Column("node_id", Id, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("source", Text, nullable=False),

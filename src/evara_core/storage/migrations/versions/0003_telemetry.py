@@ -120,17 +120,25 @@ def upgrade() -> None:
     op.create_table(
         "set_aside",
         sa.Column("set_aside_id", BigKey, nullable=False),
+        sa.Column("node_key", sa.Integer()),
         sa.Column("node_id", Id, nullable=False),
         sa.Column("received_at", UtcDateTime(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("replayed_at", UtcDateTime()),
+        sa.ForeignKeyConstraint(
+            ["node_key"],
+            ["nodes.node_key"],
+            name=op.f("fk_set_aside_node_key_nodes"),
+            ondelete="SET NULL",
+        ),
         sa.PrimaryKeyConstraint("set_aside_id", name=op.f("pk_set_aside")),
         sa.UniqueConstraint(
             "node_id", "received_at", "source", name=op.f("uq_set_aside_node_id_received_at_source")
         ),
     )
+    op.create_index(op.f("ix_set_aside_node_key"), "set_aside", ["node_key"])
 
 
 def downgrade() -> None:
