@@ -143,6 +143,9 @@ def _restore(record: Record, state: AlertState) -> None:
         rule.open += cell.episode is not None
         if state.rule_hash != rule.rule.hash or _is_graded_otherwise(rule, cell.episode):
             record.changed += (rule,)
+        else:
+            # What absence said up to then was judged before the restart, and is not told again.
+            record.wake(rule, cell.judged_us)
 
 
 def _is_graded_otherwise(rule: CompiledRule, episode: Episode | None) -> bool:

@@ -407,8 +407,8 @@ class Reference:
             self.tell(now, "severity_changed", "rule_changed")
 
     def restart(self) -> None:
-        """Forget what a restart forgets."""
-        self.woken = -1
+        """Forget what a restart forgets: not what was judged of a rule that stands somewhere."""
+        self.woken = -1 if self.phase == "normal" or self.clock is None else self.clock
         if self.phase == "normal":
             self.rises, self.clock = [], None
         if self.episode is not None:
