@@ -200,7 +200,9 @@ class Guard:
         if found is None:
             base = (self._elevated or self._engine if kind is None else self._engine).dialect
             known: Any = type(base)
-            body: dict[str, Any] = {}
+            # SQLAlchemy looks for it in the very class, and caches nothing without.
+            caches = bool(known.__dict__.get("supports_statement_cache"))
+            body: dict[str, Any] = {"supports_statement_cache": caches}
             if not allows_sql:
                 body["statement_compiler"] = scoped_compiler(
                     known.statement_compiler, self._policy, kind, self._functions
