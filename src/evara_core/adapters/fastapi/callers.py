@@ -26,6 +26,7 @@ with provided_by("fastapi", package="fastapi"):
 
 __all__ = [
     "Caller",
+    "CallersOnly",
     "FindPrincipal",
     "Guard",
     "Public",
@@ -187,3 +188,7 @@ class Public:
 
     def __call__(self) -> None:
         """Let everybody pass."""
+
+
+class CallersOnly:
+    """Of dependencies that work for the caller: `install` refuses them on a public route."""

@@ -8,6 +8,7 @@ from typing import Any
 from evara_core._optional import provided_by
 from evara_core.access.permissions import AccessPolicy
 from evara_core.adapters.fastapi.callers import (
+    CallersOnly,
     Public,
     RequirePermission,
     caller_of,
@@ -36,7 +37,8 @@ def check_routes(
             with the documentation.
 
     Raises:
-        ConfigurationError: A route says nothing, or names a permission that does not exist.
+        ConfigurationError: A route says nothing, or names a permission that does not exist, or
+            is public and works for its caller.
     """
     silent = []
     for route in routes_of(app):
@@ -45,6 +47,9 @@ def check_routes(
         for call in calls:
             if isinstance(call, RequirePermission):
                 policy.registry.check(call.permission)
+        if all(any(isinstance(call, kind) for call in calls) for kind in (Public, CallersOnly)):
+            problem = f"{path} is public, and works for its caller: let it require one"
+            raise ConfigurationError(problem)
         is_told = any(
             isinstance(call, RequirePermission | Public) or call is current_caller for call in calls
         )

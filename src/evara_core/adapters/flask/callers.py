@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, ParamSpec, Protocol, TypeVar
 
 from typing_extensions import override
 
@@ -132,6 +132,9 @@ def current_principal() -> Principal:
 class Access(ABC):
     """What a view says of who may call it: a decorator, below that of the route."""
 
+    needs_caller: ClassVar[bool] = False
+    """Whether it has no meaning for a public view: `check_views` refuses both together."""
+
     def __call__(self, view: Callable[P, R]) -> Callable[P, R]:
         """Return *view*, which runs once the caller has passed."""
 
@@ -194,7 +197,8 @@ def check_views(
         open_paths: Path → reason, for views that are not decorated, such as static files.
 
     Raises:
-        ConfigurationError: A view says nothing, or names a permission that does not exist.
+        ConfigurationError: A view says nothing, or names a permission that does not exist, or is
+            public and works for its caller.
     """
     silent = []
     for rule in app.url_map.iter_rules():
@@ -202,6 +206,11 @@ def check_views(
         for mark in marks:
             if isinstance(mark, RequirePermission):
                 policy.registry.check(mark.permission)
+        if any(mark.needs_caller for mark in marks) and any(
+            isinstance(mark, Public) for mark in marks
+        ):
+            problem = f"{rule.rule} is public, and works for its caller: let it require one"
+            raise ConfigurationError(problem)
         if not marks and rule.rule not in (open_paths or {}):
             silent.append(rule.rule)
     if silent:
