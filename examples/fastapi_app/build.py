@@ -110,7 +110,7 @@ async def open_parts(
     sleep = sleep or _sleep_at(speed)
     async with _bus(settings) as bus, AsyncClient(transport=_transport(settings)) as client:
         monitor = Monitor(
-            store=SqlIngestStore(engine),
+            store=SqlIngestStore(engine, zone=settings.time_zone()),
             outbox=SqlOutboxStore(engine),
             readings=SqlReadingStore(engine),
             source=ChannelSource(client),
@@ -119,6 +119,7 @@ async def open_parts(
             clock=clock,
             kinds=kinds,
             settings=monitor_settings(settings, speed=speed),
+            zone=settings.time_zone(),
             sleep=sleep,
         )
         if not settings.runs_monitor:

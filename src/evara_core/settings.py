@@ -7,10 +7,12 @@ by the library itself: an application hands each part to what it is for.
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from evara_core.errors import ConfigurationError
@@ -29,6 +31,18 @@ __all__ = [
     "read_settings",
 ]
 
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        # An OSError: the name is of a directory of zones, such as `Asia`.
+        problem = "not a time zone of IANA, such as Asia/Kolkata"
+        raise ValueError(problem) from None
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_known_zone)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -134,7 +148,7 @@ class StreamSettings(_Group):
     longest_wait_s: Positive = 30.0
     """For so long a client may fetch nothing although something waits."""
 
-    window_s: Seconds = 0.05
+    window_s: Seconds = 0.025
     """A client is written to at most once in this time."""
 
     heartbeat_s: Positive = 15.0
@@ -297,12 +311,22 @@ class Settings(BaseSettings):
     runs_monitor: bool = True
     """Whether this process polls, judges and notifies. False: `evara worker` does, in others."""
 
+    zone: ZoneName = "UTC"
+    """Where the nodes are, by its IANA name, such as `Asia/Kolkata`: when days begin in rollups
+    and summaries, and when it is night for detectors. The same in all processes, and it must
+    not change later: days that are stored keep the midnights that they were made by."""
+
     host: str = "127.0.0.1"
     """This machine only, until somebody says otherwise."""
 
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     shutdown_grace_s: Positive = 3.0
     """How long open requests may take when the process is told to stop."""
+
+    def time_zone(self) -> tzinfo:
+        """Return what `zone` names."""
+        # To UTC itself moments in UTC need no conversion.
+        return UTC if self.zone == "UTC" else ZoneInfo(self.zone)
 
 
 def read_settings() -> Settings:

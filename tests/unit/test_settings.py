@@ -65,6 +65,10 @@ def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ("EVARA_MONITOR__POLL_INTERVAL_S", "inf"),
         ("EVARA_STREAM__CLEINTS", "5"),
         ("EVARA_STREAM", "{SESAME"),
+        ("EVARA_ZONE", "SESAME"),
+        ("EVARA_ZONE", "Asia"),
+        ("EVARA_ZONE", ""),
+        ("EVARA_ZONE", "../../SESAME"),
     ],
 )
 def test_nonsense_is_told_by_name_and_not_repeated(

@@ -9,6 +9,7 @@ import anyio
 
 from evara_core._optional import provided_by
 from evara_core.cli.storage import opened
+from evara_core.settings import read_settings
 from evara_core.storage.readings import SqlReadingStore
 from evara_core.storage.rederiving import rederive
 
@@ -39,6 +40,7 @@ def rederive_node(
     """
     console = Console(stderr=True)
     console.quiet = not (with_progress and console.is_terminal)
+    zone = read_settings().time_zone()
 
     async def run() -> RederiveReport:
         async with opened(database) as engine:
@@ -55,7 +57,13 @@ def rederive_node(
                         progress.update(task, completed=min(1.0, done))
 
                 return await rederive(
-                    engine, node_id, start=start, end=end, is_dry_run=is_dry_run, on_lot=on_lot
+                    engine,
+                    node_id,
+                    start=start,
+                    end=end,
+                    is_dry_run=is_dry_run,
+                    zone=zone,
+                    on_lot=on_lot,
                 )
 
     return anyio.run(run)

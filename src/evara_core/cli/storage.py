@@ -94,14 +94,16 @@ async def stored_monitor(engine: AsyncEngine, clock: Clock) -> Monitor:
     """Return a monitor over what *engine* holds, with its rules, that polls nothing."""
     async with AsyncUnit(engine, reads_only=True) as unit:
         rules = await unit.run(all_rules())
+    zone = read_settings().time_zone()
     return Monitor(
-        store=SqlIngestStore(engine),
+        store=SqlIngestStore(engine, zone=zone),
         outbox=SqlOutboxStore(engine),
         source=MemorySource(),
         bus=MemoryBus(),
         judge=TenantJudge({tenant: loaded.rules for tenant, loaded in rules.items()}),
         readings=SqlReadingStore(engine),
         clock=clock,
+        zone=zone,
     )
 
 

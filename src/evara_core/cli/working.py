@@ -193,6 +193,7 @@ async def _assembled(
         judge=judge,
         clock=clock,
         settings=MonitorSettings(**settings.monitor.model_dump()),
+        zone=settings.time_zone(),
         relay_lease=_relay_lease(settings, database, holder),
     )
     return Worker(
@@ -224,6 +225,7 @@ def _sharded(
     store = SqlIngestStore(
         database,
         shard=crc32(holder.encode()) % COUNTER_SHARDS,
+        zone=settings.time_zone(),
         also=_alert_jobs_of if with_jobs else None,
     )
     return ShardedStore(store, keeper)
