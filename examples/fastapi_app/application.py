@@ -15,6 +15,7 @@ from evara_core.adapters.fastapi.alerts import alert_router
 from evara_core.adapters.fastapi.application import install
 from evara_core.adapters.fastapi.callers import Guard
 from evara_core.adapters.fastapi.described import errors_of
+from evara_core.adapters.fastapi.failures import failure_router
 from evara_core.adapters.fastapi.notifications import notification_router
 from evara_core.adapters.fastapi.openapi import describe
 from evara_core.adapters.fastapi.operations import catalogue_router, metrics_router, usage_router
@@ -132,6 +133,7 @@ def _api(parts: Parts, service: Service, guard: Guard) -> APIRouter:
             service,
             series_default=limits.series_default,
             series_limit=limits.series_limit,
+            zone=parts.settings.zone,
         )
     )
     api.include_router(retired.router(parts, service, nodes))
@@ -167,6 +169,8 @@ def _api(parts: Parts, service: Service, guard: Guard) -> APIRouter:
         )
     )
     api.include_router(streams.router(parts, service, guard, nodes), responses=_REFUSALS)
+    backfill = parts.monitor.backfill if parts.monitor else None
+    api.include_router(failure_router(service, backfill=backfill))
     api.include_router(usage_router(parts.usage, service.replies))
     api.include_router(catalogue_router(service.replies))
     api.include_router(public.router(service.replies))

@@ -24,7 +24,10 @@ CHANGES_NOTHING = {
 IN_USE = {("DELETE", "/api/communities/batch"), ("DELETE", "/api/customers/batch")}
 """Those that are named hold nodes, and none can be taken away."""
 
-FORBIDDEN = {"/api/distributors", "/api/distributors/batch", "/api/distributors/{distributor_id}"}
+FORBIDDEN = {
+    "/api/distributors", "/api/distributors/batch", "/api/distributors/{distributor_id}",
+    "/api/failures/replay", "/api/failures/dismiss",
+}  # fmt: skip
 """The caller of this test may not."""
 
 

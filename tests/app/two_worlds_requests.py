@@ -219,6 +219,18 @@ def signed_out() -> list[Ask]:
     ]
 
 
+def failures() -> list[Ask]:
+    """Return what only operators of the platform may ask: 403 for everybody here."""
+    found = [ask("GET", "/api/failures"), ask("GET", "/api/failures", "/api/failures?limit=1")]
+    for number in (1, 2, 999):
+        found.append(ask("GET", "/api/failures/{failure_id}", f"/api/failures/{number}"))
+        found += [
+            ask("POST", f"/api/failures/{verb}", body={"ids": [number]})
+            for verb in ("replay", "dismiss")
+        ]
+    return found
+
+
 def around() -> list[Ask]:
     return [
         ask("GET", path)
@@ -372,6 +384,7 @@ REQUESTS: tuple[Ask, ...] = (
     *around(),
     *writes(),
     *says(),
+    *failures(),
     *notified(),
     *signed_out(),
     # What was written shows again, to whom it may.

@@ -43,6 +43,7 @@ __all__ = [
     "replay_set_aside",
     "set_aside_list",
     "set_aside_record",
+    "set_aside_records",
 ]
 
 MAX_AT_ONCE = 1_000
@@ -111,6 +112,18 @@ def set_aside_record(set_aside_id: int, *, scope: Condition) -> Statements[dict[
     for row in answer.rows:
         return dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
     raise NotFoundError("row that was set aside")
+
+
+def set_aside_records(
+    ids: Sequence[int], *, scope: Condition, dialect: str
+) -> Statements[list[dict[str, Any]]]:
+    """End with those of *ids* that are in *scope*, by the names of `SET_ASIDE_COLUMNS`."""
+    if not ids:
+        return []
+    criteria = compile_criteria(scope, SET_ASIDE_COLUMNS)
+    these = among(_c.set_aside_id, list(ids), dialect=dialect)
+    answer = yield Query(_selected().where(these, criteria).order_by(_c.set_aside_id))
+    return [dict(row._mapping) for row in answer.rows]  # noqa: SLF001 - SQLAlchemy's public name
 
 
 def kept(
