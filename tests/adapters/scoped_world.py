@@ -153,8 +153,18 @@ def own_sql(session: Session, _: int) -> Any:
     return session.scalars(text("SELECT plate FROM tankers")).all()
 
 
+def own_change(session: Session, _: int) -> Any:
+    session.execute(text("UPDATE tankers SET plate = 'OWN'"))
+    session.commit()
+
+
 def sql_of_the_driver(session: Session, _: int) -> Any:
     return session.connection().exec_driver_sql("SELECT plate FROM tankers").scalars().all()
+
+
+def read_a_file(session: Session, _: int) -> Any:
+    plates(session, 0)
+    raise FileNotFoundError("secret.txt")
 
 
 OPERATIONS: dict[str, Callable[[Session, int], Any]] = {
@@ -173,7 +183,9 @@ OPERATIONS: dict[str, Callable[[Session, int], Any]] = {
         forget,
         flush_and_fail,
         own_sql,
+        own_change,
         sql_of_the_driver,
+        read_a_file,
     )
 }
 

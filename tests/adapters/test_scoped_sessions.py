@@ -148,6 +148,23 @@ async def test_a_session_that_reads_changes_nothing(send: Send, world: World, na
     assert world.everything() == UNCHANGED
 
 
+async def test_an_error_of_other_files_is_not_one_of_the_database(send: Send) -> None:
+    response = await send("/read/read_a_file")
+
+    assert (response.status_code, code(response)) == (500, "INTERNAL_ERROR")
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+async def test_a_database_that_is_away_is_503(framework: str, clock: ManualClock) -> None:
+    world = World(url="postgresql://nobody@127.0.0.1:1/nothing", clock=clock)
+    send = sender(framework, world, build(framework, world))
+
+    response = await send("/read/plates")
+
+    assert response.status_code == 503
+    await world.close()
+
+
 @BOTH_WAYS
 async def test_a_session_is_over_when_its_request_is(send: Send, world: World, way: str) -> None:
     await send(f"/{way}/plates")
@@ -213,7 +230,7 @@ async def test_a_public_route_that_came_late_is_refused(send: Send, user: str | 
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("name", ["own_sql", "sql_of_the_driver"])
+@pytest.mark.parametrize("name", ["own_sql", "own_change", "sql_of_the_driver"])
 async def test_sql_that_cannot_be_limited_is_refused(send: Send, way: str, name: str) -> None:
     response = await send(f"/{way}/{name}")
 
@@ -255,11 +272,13 @@ async def test_the_wall_alone_limits_sql_as_well(
     read = [await send(f"/read/{name}") for name in ("own_sql", "sql_of_the_driver", "counts")]
     changed = await send("/write/rename_all")
     refused = [await send("/read/rename_all"), await send("/write/give_away")]
+    own = await send("/read/own_change")
     everybody = await send("/read/plates", "root")
 
     assert [each.json()["data"] for each in read] == [["KA-01"], ["KA-01"], [1, 1, 5]]
     assert changed.json()["data"] == ["ALL"]
     assert [each.status_code for each in refused] == [500, 403]
+    assert own.status_code >= 500
     assert everybody.status_code == 403
     assert world.everything() == ([("d1", "ALL"), ("d2", "KA-02")], 2)
     await world.close()

@@ -172,3 +172,18 @@ def _meant() -> Iterator[None]:
             raise DeniedError("rows", BEHIND_THE_WALL) from error
         with translated():
             raise
+    except OSError as error:
+        if not _was_connecting(error):
+            raise
+        with translated():
+            raise
+
+
+def _was_connecting(error: OSError) -> bool:
+    """Whether it came out of the pool: asyncpg lets such errors through when it cannot connect."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("sqlalchemy.pool"):
+            return True
+        trace = trace.tb_next
+    return False
