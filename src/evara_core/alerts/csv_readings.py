@@ -12,6 +12,17 @@ from evara_core.telemetry.models import Measured, Quality, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Protocol
+
+    class _Rows(Protocol):
+        """What `csv.reader` gives."""
+
+        line_num: int
+
+        def __iter__(self) -> Iterator[list[str]]: ...
+
+        def __next__(self) -> list[str]: ...
+
 
 __all__ = ["TIME_COLUMNS", "readings_in"]
 
@@ -28,9 +39,17 @@ def readings_in(lines: Iterable[str], *, node_id: str) -> Iterator[Reading]:
     without an offset is of UTC.
 
     Raises:
-        InvalidExportError: There is no column of moments, or a row without one, with its line.
+        InvalidExportError: It is no CSV, there is no column of moments, or a row without one;
+            with its line.
     """
     rows = csv.reader(lines)
+    try:
+        yield from _readings(rows, node_id)
+    except csv.Error as error:
+        raise InvalidExportError(rows.line_num, str(error)) from error
+
+
+def _readings(rows: _Rows, node_id: str) -> Iterator[Reading]:
     header = [name.strip() for name in next(rows, [])]
     found = [place for place, name in enumerate(header) if name in TIME_COLUMNS]
     if not found:
