@@ -22,6 +22,7 @@ from evara_core.api.limits import MemoryRateLimits
 from evara_core.caching.cache import Cache
 from evara_core.caching.memory import MemoryStore
 from evara_core.monitor.ports import NodeUpdate
+from evara_core.realtime.hub import Hub
 from evara_core.realtime.memory import MemoryBus
 from evara_core.settings import ApiSettings, DatabaseSettings, Settings
 from evara_core.storage.engine import engine_for
@@ -191,6 +192,8 @@ async def another(url: str, *, issuer: TokenIssuer, clock: ManualClock) -> Async
     parts.ids = Counting()  # type: ignore[assignment]
     parts.cache = Cache(MemoryStore(clock=clock))
     parts.rates = MemoryRateLimits(clock=clock)
+    # By the time that tokens are of: by the system's they ended long ago.
+    parts.hub = Hub(bus, clock=clock)
     parts.repeats = SqlIdempotencyStore(engine, idempotency_keys, clock=clock)
     async with anyio.create_task_group() as tasks:
         await tasks.start(parts.hub.run)
