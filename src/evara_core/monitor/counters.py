@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
+
+    from evara_core.monitor.ports import IngestReport, NodeUpdate
 
 __all__ = ["MAX_LAGS", "Counters", "MonitorStatus"]
 
@@ -48,6 +50,17 @@ class Counters:
     last_commit_at: datetime | None = None
     last_error: str | None = None
     """The newest failure of the store, the bus or a channel, in words."""
+
+    def committed(
+        self, updates: Sequence[NodeUpdate], report: IngestReport, *, at: datetime
+    ) -> None:
+        """Count what one commit stored."""
+        self.commits += 1
+        self.stored += report.stored
+        self.duplicates += report.duplicates
+        self.set_aside += report.set_aside
+        self.transitions += sum(len(update.transitions) for update in updates)
+        self.last_commit_at = at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

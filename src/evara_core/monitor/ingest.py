@@ -88,6 +88,7 @@ class Writer:
         self._one_at_a_time = anyio.Lock()
         self._backoff = Backoff(settings.first_backoff_s, settings.max_backoff_s)
         self._ahead: set[str] | None = None
+        self._taken: list[tuple[Tracked, Look]] = []
         """Nodes whose memory may be ahead of the store; None: nothing has been read yet."""
 
         self._shield: anyio.CancelScope | None = None
@@ -111,6 +112,7 @@ class Writer:
                 async with self._one_at_a_time:
                     await self._agree()
                     report = await self._commit(await self._compared(self._updates(lot)))
+                    self._listened()
             except (StorageUnavailableError, ConflictError, NotFoundError) as error:
                 # The nodes are read again: who is gone or has moved on is then left out.
                 lots.appendleft((lot, failures))
@@ -208,9 +210,15 @@ class Writer:
         tracked.is_behind = has_more
         tracked.reach = tracked.reach.looked(at, break_s=self.break_s(tracked))
 
+    def _listened(self) -> None:
+        """Count the looks of a commit: until it is made, what they brought is not heard."""
+        for tracked, look in self._taken:
+            if look.looked_at is not None:
+                self.looked(tracked, look.looked_at, has_more=look.has_more)
+
     def _updates(self, lot: Sequence[Look]) -> list[NodeUpdate]:
         self._ahead = {look.node_id for look in lot}
-        updates = []
+        self._taken, updates = [], []
         for look in lot:
             tracked = self._fleet.get(look.node_id)
             if tracked is None or not tracked.has_use_for(look):
@@ -232,8 +240,7 @@ class Writer:
                     detectors=self._detectors.get(tracked.node.kind, ()),
                 )
             )
-            if look.looked_at is not None:
-                self.looked(tracked, look.looked_at, has_more=look.has_more)
+            self._taken.append((tracked, look))
         return updates
 
     def _excuse(self, tracked: Tracked, look: Look, now: datetime) -> None:
@@ -363,12 +370,7 @@ class Writer:
             _log.warning("the store is back after %d failures", self._backoff.failures)
             counters.is_store_away = False
         self._backoff.succeeded()
-        counters.commits += 1
-        counters.stored += report.stored
-        counters.duplicates += report.duplicates
-        counters.set_aside += report.set_aside
-        counters.transitions += sum(len(update.transitions) for update in updates)
-        counters.last_commit_at = self._clock.now()
+        counters.committed(updates, report, at=self._clock.now())
         if any(update.messages for update in updates):
             self._on_news()
 
