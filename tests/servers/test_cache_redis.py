@@ -170,11 +170,11 @@ def start(script: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 async def test_what_is_kept_in_one_process_hears_of_invalidations_in_another(
-    redis_url: str,
+    own_redis: LocalServer,
 ) -> None:
-    source = Source()
-    async with process(redis_url, hears=True) as one, process(redis_url, hears=True) as other:
-        for _ in range(50):
+    source, url = Source(), own_redis.url
+    async with process(url, hears=True) as one, process(url, hears=True) as other:
+        for _ in range(20):
             await read(one, source)
             source.version += 1
             await other.invalidate(tags=["a"])
