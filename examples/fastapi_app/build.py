@@ -12,15 +12,15 @@ import anyio
 
 from evara_core.alerts.defaults import default_rules
 from evara_core.clock import SystemClock
-from evara_core.errors import ConflictError, MissingExtraError
+from evara_core.errors import ConflictError
 from evara_core.monitor.notify_setup import notify_setup
 from evara_core.monitor.notifying import NotificationRunner
 from evara_core.monitor.operators import OperatorWatch
 from evara_core.monitor.runner import Monitor
 from evara_core.monitor.settings import MonitorSettings
-from evara_core.monitor.tenants import RuleWatch, TenantJudge
+from evara_core.monitor.tenants import TenantJudge
 from evara_core.monitor.upkeep import Upkeep
-from evara_core.realtime.memory import MemoryBus
+from evara_core.realtime.buses import open_bus
 from evara_core.storage.deliveries import SqlDeliveryQueue
 from evara_core.storage.engine import EngineLimits, engine_for
 from evara_core.storage.ingest import SqlIngestStore
@@ -29,18 +29,19 @@ from evara_core.storage.notify import SqlNotificationStore
 from evara_core.storage.operations import SqlActionStore
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.readings import SqlReadingStore
-from evara_core.storage.rules import add_missing, all_rules, rules_stamp
+from evara_core.storage.rule_watch import stored_rule_watch, stored_rules
+from evara_core.storage.rules import add_missing
 from evara_core.storage.units import AsyncUnit
 from evara_core.storage.upkeep_jobs import UpkeepPolicy, standard_jobs
 from evara_core.storage.upkeep_log import SqlUpkeepLog
 from evara_core.telemetry.kinds import STANDARD_KINDS
 from evara_core.thingspeak.client import AsyncClient
 from evara_core.thingspeak.source import ChannelSource
-from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport
+from evara_core.thingspeak.transports.fastest import fastest_transport
 from fastapi_app.parts import Parts
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -49,10 +50,8 @@ if TYPE_CHECKING:
     from evara_core.alerts.rules import AlertRule
     from evara_core.clock import Clock
     from evara_core.monitor.waiting import Sleep
-    from evara_core.realtime.ports import Bus
     from evara_core.settings import Settings
     from evara_core.telemetry.kinds import KindRegistry
-    from evara_core.thingspeak.transports import AsyncTransport
     from fastapi_app.parts import DemoUsers
 
 __all__ = ["monitor_settings", "open_engine", "open_parts"]
@@ -105,10 +104,17 @@ async def open_parts(
     clock = clock or SystemClock()
     rules = tuple(default_rules() if rules is None else rules)
     await _add_rules(engine, rules, now=clock.now())
-    judge = TenantJudge(await _stored_rules(engine))
+    judge = TenantJudge(await stored_rules(engine))
     setup = notify_setup(settings.notify, environ=os.environ)
     sleep = sleep or _sleep_at(speed)
-    async with _bus(settings) as bus, AsyncClient(transport=_transport(settings)) as client:
+    url, upstream = settings.redis_url, settings.thingspeak
+    transport = fastest_transport(origin=upstream.base_url, connections=upstream.connections)
+    async with (
+        open_bus(
+            None if url is None else url.get_secret_value(), history=settings.stream.history
+        ) as bus,
+        AsyncClient(transport=transport) as client,
+    ):
         monitor = Monitor(
             store=SqlIngestStore(engine, zone=settings.time_zone()),
             outbox=SqlOutboxStore(engine),
@@ -141,7 +147,7 @@ async def open_parts(
             verifier=verifier,
             rules=rules,
             monitor=monitor,
-            rule_watch=_rule_watch(engine, monitor, judge),
+            rule_watch=stored_rule_watch(engine, monitor, judge),
             clock=clock,
             demo=demo,
             operator_watch=OperatorWatch(
@@ -178,23 +184,6 @@ async def _add_rules(engine: AsyncEngine, rules: Sequence[AlertRule], *, now: da
             await unit.run(add_missing(rules, now=now))
 
 
-def _rule_watch(engine: AsyncEngine, monitor: Monitor, judge: TenantJudge) -> RuleWatch:
-    async def stamp() -> str:
-        async with AsyncUnit(engine, reads_only=True) as unit:
-            return await unit.run(rules_stamp())
-
-    async def apply(rules: Mapping[str | None, Sequence[AlertRule]]) -> object:
-        return await monitor.act(lambda now: judge.replace_rules(rules, now=now))
-
-    return RuleWatch(stamp=stamp, load=lambda: _stored_rules(engine), apply=apply)
-
-
-async def _stored_rules(engine: AsyncEngine) -> dict[str | None, Sequence[AlertRule]]:
-    async with AsyncUnit(engine, reads_only=True) as unit:
-        found = await unit.run(all_rules())
-    return {owner: loaded.rules for owner, loaded in found.items()}
-
-
 def _sleep_at(speed: float) -> Sleep:
     async def sleep(seconds: float) -> None:
         await anyio.sleep(seconds / speed)
@@ -214,37 +203,3 @@ def monitor_settings(settings: Settings, *, speed: float) -> MonitorSettings:
         if name.endswith("_s") and name != "stop_grace_s"
     }
     return replace(found, **durations)
-
-
-@asynccontextmanager
-async def _bus(settings: Settings) -> AsyncIterator[Bus]:
-    history = settings.stream.history
-    if settings.redis_url is None:
-        bus = MemoryBus(history=history)
-        try:
-            yield bus
-        finally:
-            await bus.aclose()
-        return
-    from redis.asyncio import Redis  # noqa: PLC0415 - the demonstration does without
-
-    from evara_core.realtime.redis import RedisBus  # noqa: PLC0415 - the same
-
-    async with Redis.from_url(settings.redis_url.get_secret_value()) as client:
-        shared = RedisBus(client, history=history)
-        try:
-            yield shared
-        finally:
-            await shared.aclose()
-
-
-def _transport(settings: Settings) -> AsyncTransport:
-    """Return the fastest transport that is installed."""
-    origin, connections = settings.thingspeak.base_url, settings.thingspeak.connections
-    try:
-        from evara_core.thingspeak.transports.aiohttp import (  # noqa: PLC0415 - an extra
-            AiohttpTransport,
-        )
-    except MissingExtraError:
-        return AsyncHttpxTransport(origin=origin, connections=connections)
-    return AiohttpTransport(origin=origin, connections=connections)

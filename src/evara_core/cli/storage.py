@@ -20,8 +20,7 @@ from evara_core.storage.ingest import SqlIngestStore
 from evara_core.storage.migrate import migrate
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.readings import SqlReadingStore
-from evara_core.storage.rules import all_rules
-from evara_core.storage.units import AsyncUnit
+from evara_core.storage.rule_watch import stored_rules
 from evara_core.storage.upkeep_jobs import UpkeepPolicy, standard_jobs
 from evara_core.storage.upkeep_log import SqlUpkeepLog
 from evara_core.testing.source import MemorySource
@@ -92,15 +91,13 @@ async def _import(
 
 async def stored_monitor(engine: AsyncEngine, clock: Clock) -> Monitor:
     """Return a monitor over what *engine* holds, with its rules, that polls nothing."""
-    async with AsyncUnit(engine, reads_only=True) as unit:
-        rules = await unit.run(all_rules())
     zone = read_settings().time_zone()
     return Monitor(
         store=SqlIngestStore(engine, zone=zone),
         outbox=SqlOutboxStore(engine),
         source=MemorySource(),
         bus=MemoryBus(),
-        judge=TenantJudge({tenant: loaded.rules for tenant, loaded in rules.items()}),
+        judge=TenantJudge(await stored_rules(engine)),
         readings=SqlReadingStore(engine),
         clock=clock,
         zone=zone,

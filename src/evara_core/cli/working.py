@@ -16,7 +16,7 @@ from zlib import crc32
 import anyio
 
 from evara_core.clock import SystemClock
-from evara_core.errors import ConfigurationError, MissingExtraError
+from evara_core.errors import ConfigurationError
 from evara_core.monitor.jobs import EnqueueingBus, alert_jobs, notify_task, upkeep_tasks
 from evara_core.monitor.leases import LeaseHolder, LeaseSettings
 from evara_core.monitor.notify_setup import notify_setup
@@ -28,7 +28,7 @@ from evara_core.monitor.shard_keeper import ShardedStore, ShardKeeper
 from evara_core.monitor.shards import ShardSettings
 from evara_core.monitor.tenants import RuleWatch, TenantJudge
 from evara_core.monitor.upkeep import Upkeep
-from evara_core.realtime.memory import MemoryBus
+from evara_core.realtime.buses import open_bus
 from evara_core.storage.deliveries import SqlDeliveryQueue
 from evara_core.storage.engine import EngineLimits, engine_for
 from evara_core.storage.ingest import SqlIngestStore
@@ -39,27 +39,24 @@ from evara_core.storage.notify import SqlNotificationStore
 from evara_core.storage.operations import SqlActionStore
 from evara_core.storage.outbox import SqlOutboxStore
 from evara_core.storage.readings import SqlReadingStore
-from evara_core.storage.rules import all_rules, rules_stamp
+from evara_core.storage.rule_watch import stored_rule_watch, stored_rules
 from evara_core.storage.shards import SqlShardStore
-from evara_core.storage.units import AsyncUnit
 from evara_core.storage.upkeep_jobs import UpkeepPolicy, standard_jobs
 from evara_core.storage.upkeep_log import SqlUpkeepLog
 from evara_core.thingspeak.client import AsyncClient
 from evara_core.thingspeak.source import ChannelSource
-from evara_core.thingspeak.transports.httpx import AsyncHttpxTransport
+from evara_core.thingspeak.transports.fastest import fastest_transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from evara_core.alerts.rules import AlertRule
     from evara_core.monitor.jobs import Task, WorkEngine
     from evara_core.monitor.ports import NodeUpdate
     from evara_core.realtime.ports import Bus
     from evara_core.settings import Settings
     from evara_core.storage.statements import Statements
-    from evara_core.thingspeak.transports import AsyncTransport
 
 __all__ = ["ENGINES", "Worker", "run_worker"]
 
@@ -146,8 +143,14 @@ async def opened_worker(settings: Settings, *, engine: str) -> AsyncIterator[Wor
     """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(settings, engine))
-        bus = await stack.enter_async_context(_bus(settings))
-        client = await stack.enter_async_context(AsyncClient(transport=_transport(settings)))
+        url, upstream = settings.redis_url, settings.thingspeak
+        bus = await stack.enter_async_context(
+            open_bus(
+                None if url is None else url.get_secret_value(), history=settings.stream.history
+            )
+        )
+        transport = fastest_transport(origin=upstream.base_url, connections=upstream.connections)
+        client = await stack.enter_async_context(AsyncClient(transport=transport))
         yield await _assembled(settings, engine, database, bus, client, stack)
 
 
@@ -182,7 +185,7 @@ async def _assembled(
     work_engine = await _work_engine(settings, engine, tasks, stack)
     is_in_database = engine == "procrastinate"
     feeds_engine = work_engine is not None and not is_in_database
-    judge = TenantJudge(await _stored_rules(database))
+    judge = TenantJudge(await stored_rules(database))
     store = _sharded(settings, database, holder, with_jobs=is_in_database)
     monitor = Monitor(
         store=store,
@@ -200,7 +203,7 @@ async def _assembled(
         monitor=monitor,
         keeper=store.keeper,
         notifications=notifications,
-        rule_watch=_rule_watch(database, monitor, judge),
+        rule_watch=stored_rule_watch(database, monitor, judge),
         operator_watch=OperatorWatch(
             store=SqlActionStore(database), judge=judge, act=monitor.act, clock=clock
         ),
@@ -335,56 +338,3 @@ async def _database(settings: Settings, engine: str) -> AsyncIterator[AsyncEngin
     finally:
         with anyio.move_on_after(_CLOSE_WITHIN_S, shield=True):
             await made.dispose()
-
-
-@asynccontextmanager
-async def _bus(settings: Settings) -> AsyncIterator[Bus]:
-    if settings.redis_url is None:
-        bus = MemoryBus(history=settings.stream.history)
-        try:
-            yield bus
-        finally:
-            await bus.aclose()
-        return
-    from redis.asyncio import Redis  # noqa: PLC0415 - an extra
-
-    from evara_core.realtime.redis import RedisBus  # noqa: PLC0415 - an extra
-
-    async with Redis.from_url(settings.redis_url.get_secret_value()) as client:
-        shared = RedisBus(client, history=settings.stream.history)
-        try:
-            yield shared
-        finally:
-            await shared.aclose()
-
-
-def _transport(settings: Settings) -> AsyncTransport:
-    """Return the fastest transport that is installed."""
-    origin, connections = settings.thingspeak.base_url, settings.thingspeak.connections
-    try:
-        from evara_core.thingspeak.transports.aiohttp import (  # noqa: PLC0415 - an extra
-            AiohttpTransport,
-        )
-    except MissingExtraError:
-        return AsyncHttpxTransport(origin=origin, connections=connections)
-    return AiohttpTransport(origin=origin, connections=connections)
-
-
-def _rule_watch(engine: AsyncEngine, monitor: Monitor, judge: TenantJudge) -> RuleWatch:
-    async def stamp() -> str:
-        async with AsyncUnit(engine, reads_only=True) as unit:
-            return await unit.run(rules_stamp())
-
-    async def load() -> dict[str | None, Sequence[AlertRule]]:
-        return await _stored_rules(engine)
-
-    async def apply(rules: Any) -> object:  # noqa: ANN401 - what `load` returned
-        return await monitor.act(lambda now: judge.replace_rules(rules, now=now))
-
-    return RuleWatch(stamp=stamp, load=load, apply=apply)
-
-
-async def _stored_rules(engine: AsyncEngine) -> dict[str | None, Sequence[AlertRule]]:
-    async with AsyncUnit(engine, reads_only=True) as unit:
-        found = await unit.run(all_rules())
-    return {owner: loaded.rules for owner, loaded in found.items()}

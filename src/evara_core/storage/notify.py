@@ -14,10 +14,10 @@ from evara_core.alerts.notify.plain import group_from_plain, group_to_plain
 from evara_core.errors import ConflictError
 from evara_core.monitor.delivery import DeliveryStatus
 from evara_core.monitor.notices import Lag, Lease, Memory, NotificationStore
-from evara_core.realtime.ports import Message
 from evara_core.serialization import dump_json, load_json
 from evara_core.storage.bulk import among, insert_rows, storable_text
 from evara_core.storage.deliveries import prune_deliveries
+from evara_core.storage.outbox import oldest
 from evara_core.storage.roster import load_roster, roster_stamp
 from evara_core.storage.statements import Query
 from evara_core.storage.tables import alert_history, outbox
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from evara_core.alerts.notify.assembling import Roster
     from evara_core.alerts.notify.group import Group, Notification
     from evara_core.monitor.notices import Decided, NotifyLimits
+    from evara_core.realtime.ports import Message
     from evara_core.storage.statements import Statements, T
 
 __all__ = [
@@ -138,22 +139,7 @@ def take_lease(holder: str, *, now: datetime, until: datetime) -> Statements[Lea
 def unheard(*, limit: int) -> Statements[list[Message]]:
     """End with the oldest alert messages that nobody has decided about, in order."""
     columns = outbox.c
-    answer = yield Query(
-        select(columns.message_id, columns.kind, columns.key, columns.topics, columns.body)
-        .where(columns.kind == "alert", ~columns.is_noted)
-        .order_by(columns.sequence)
-        .limit(limit)
-    )
-    return [
-        Message(
-            message_id=row.message_id,
-            kind=row.kind,
-            key=row.key,
-            topics=tuple(row.topics),
-            body=row.body,
-        )
-        for row in answer.rows
-    ]
+    return (yield from oldest(columns.kind == "alert", ~columns.is_noted, limit=limit))
 
 
 def mark_heard(message_ids: Sequence[str], *, dialect: str) -> Statements[None]:

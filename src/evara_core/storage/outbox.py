@@ -17,11 +17,12 @@ from evara_core.storage.units import AsyncUnit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from evara_core.storage.statements import Statements
 
-__all__ = ["SqlOutboxStore", "mark_published", "prune", "put_messages", "unpublished"]
+__all__ = ["SqlOutboxStore", "mark_published", "oldest", "prune", "put_messages", "unpublished"]
 
 
 class SqlOutboxStore(OutboxStore):
@@ -68,10 +69,15 @@ def put_messages(messages: Sequence[Message], *, dialect: str) -> Statements[Non
 
 def unpublished(*, limit: int) -> Statements[list[Message]]:
     """End with the oldest messages that did not go out yet, in order."""
+    return (yield from oldest(~outbox.c.is_published, limit=limit))
+
+
+def oldest(*where: ColumnElement[bool], limit: int) -> Statements[list[Message]]:
+    """End with the oldest messages of which all of *where* is true, in order."""
     columns = outbox.c
     answer = yield Query(
         select(columns.message_id, columns.kind, columns.key, columns.topics, columns.body)
-        .where(~columns.is_published)
+        .where(*where)
         .order_by(columns.sequence)
         .limit(limit)
     )
